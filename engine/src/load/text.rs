@@ -1,0 +1,182 @@
+//! Texts of rule files, after variables are put in, that still know where each byte came from.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::finding::{Finding, Findings, codes, shown};
+use crate::source::Span;
+
+/// One text, or one joined text, of a rule file must be shorter than this, in bytes: OSSEC drops longer ones.
+pub(crate) const TEXT_BYTES_LIMIT: usize = 2048;
+
+/// The text of an element or attribute.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Text {
+    pub value: String,
+    /// Where the parts of `value` came from, in order, without gaps.
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug)]
+struct Part {
+    /// Where the part begins in `value`.
+    start: usize,
+    /// Where it came from.
+    span: Span,
+    /// Byte for byte; otherwise the whole part stands for the whole span, as a variable's value does.
+    exact: bool,
+}
+
+impl Text {
+    fn push(&mut self, value: &str, span: Span, exact: bool) {
+        if !value.is_empty() || self.parts.is_empty() {
+            self.parts.push(Part { start: self.value.len(), span, exact });
+            self.value.push_str(value);
+        }
+    }
+
+    /// Adds another text behind this one with nothing in between, as OSSEC joins repeated elements.
+    pub fn join(&mut self, other: &Text) {
+        let offset = self.value.len();
+        self.parts.extend(other.parts.iter().map(|part| Part { start: offset + part.start, ..part.clone() }));
+        self.value.push_str(&other.value);
+    }
+
+    /// Where a stretch of `value` came from: from its first byte to its last, with whatever lies between them in the
+    /// file. A stretch of a variable's value came from the place where the variable is used.
+    pub fn span_of(&self, range: Range<usize>) -> Span {
+        let (Some(first), Some(last)) =
+            (self.part_at(range.start), self.part_at(range.end.saturating_sub(1).max(range.start)))
+        else {
+            return Span::default();
+        };
+        let start = if first.exact { first.span.start + (range.start - first.start) as u32 } else { first.span.start };
+        let end = if last.exact { last.span.start + (range.end - last.start) as u32 } else { last.span.end };
+        Span { file: first.span.file, start, end: end.max(start) }
+    }
+
+    /// Where all of it came from.
+    pub fn span(&self) -> Span {
+        self.span_of(0..self.value.len())
+    }
+
+    fn part_at(&self, at: usize) -> Option<&Part> {
+        let after = self.parts.partition_point(|part| part.start <= at);
+        self.parts.get(after.saturating_sub(1))
+    }
+}
+
+/// Takes texts out of one file: checks that they are UTF-8 and not too long, and puts in the file's variables.
+pub(crate) struct Texts<'a> {
+    file: &'a [u8],
+    /// A text must be shorter than this, in bytes.
+    bytes_limit: usize,
+    /// Those defined so far, by name in lower case.
+    variables: BTreeMap<String, Variable>,
+}
+
+struct Variable {
+    /// As its definition writes it.
+    name: String,
+    value: String,
+}
+
+impl<'a> Texts<'a> {
+    /// Of a rule file.
+    pub fn new(file: &'a [u8]) -> Texts<'a> {
+        Texts::with_limit(file, TEXT_BYTES_LIMIT)
+    }
+
+    /// Of a file whose texts must be shorter than this, in bytes.
+    pub fn with_limit(file: &'a [u8], bytes_limit: usize) -> Texts<'a> {
+        Texts { file, bytes_limit, variables: BTreeMap::new() }
+    }
+
+    /// Defines a variable for the texts taken from now on; a later definition wins.
+    pub fn define(&mut self, name: &str, value: &Text) {
+        self.variables.insert(name.to_lowercase(), Variable { name: name.to_owned(), value: value.value.clone() });
+    }
+
+    /// The text at these spans, which are those of one element or attribute. `owner` is what messages call it, and
+    /// `place` the place to show when there is no text.
+    pub fn take(&self, spans: &[Span], place: Span, owner: &str, findings: &mut Findings) -> Text {
+        let mut text = Text::default();
+        text.push("", place, false);
+        let mut length = 0;
+        for span in spans {
+            let bytes = &self.file[span.start as usize..span.end as usize];
+            length += bytes.len();
+            match std::str::from_utf8(bytes) {
+                Ok(part) => self.put_in_variables(part, *span, &mut text, findings),
+                Err(error) => {
+                    let at = span.start + error.valid_up_to() as u32;
+                    let length = error.error_len().unwrap_or(bytes.len() - error.valid_up_to()) as u32;
+                    findings.push(
+                        Finding::new(&codes::NOT_UTF8, format!("{owner} is not UTF-8"))
+                            .at(Span { start: at, end: at + length, ..*span }, "this is no character of UTF-8")
+                            .help("save the file as UTF-8".to_owned()),
+                    );
+                    text.push(&String::from_utf8_lossy(bytes), *span, false);
+                }
+            }
+        }
+        let length = length.max(text.value.len());
+        let limit = self.bytes_limit;
+        if length >= limit {
+            let whole = Span { start: spans.first().map_or(place.start, |span| span.start), ..text.span() };
+            findings.push(
+                Finding::new(
+                    &codes::TEXT_TOO_LONG,
+                    format!("{owner} is {length} bytes long; it must have fewer than {limit}"),
+                )
+                .at(whole, "")
+                .note("OSSEC drops such a text from the rule, which then matches more than it should")
+                .help("split it: repeated elements of one name are joined".to_owned()),
+            );
+            text.value.clear();
+        }
+        text
+    }
+
+    /// `$NAME` becomes the variable's value. A name ends at `$`, `.`, `|`, `,`, a space or the end. In a file that has
+    /// defined no variable so far, and in texts of one or two bytes, `$` is a character like any other.
+    fn put_in_variables(&self, part: &str, span: Span, text: &mut Text, findings: &mut Findings) {
+        let place = |range: Range<usize>| Span {
+            start: span.start + range.start as u32,
+            end: span.start + range.end as u32,
+            ..span
+        };
+        let mut plain = 0;
+        if !self.variables.is_empty() && part.len() > 2 {
+            for (at, _) in part.match_indices('$') {
+                let rest = &part[at + 1..];
+                let name = &rest[..rest.find(['$', '.', '|', ',', ' ']).unwrap_or(rest.len())];
+                if name.is_empty() || at < plain {
+                    continue;
+                }
+                let end = at + 1 + name.len();
+                let Some(Variable { value, .. }) = self.variables.get(&name.to_lowercase()) else {
+                    findings.push(self.unknown_variable(name, place(at..end)));
+                    continue;
+                };
+                text.push(&part[plain..at], place(plain..at), true);
+                text.push(value, place(at..end), false);
+                plain = end;
+                // Values may hold further uses, each as long as a text may be: stop before that grows.
+                if text.value.len() >= self.bytes_limit {
+                    break;
+                }
+            }
+        }
+        text.push(&part[plain..], place(plain..part.len()), true);
+    }
+
+    fn unknown_variable(&self, name: &str, span: Span) -> Finding {
+        let near = super::suggest(&name.to_lowercase(), self.variables.keys().map(String::as_str))
+            .and_then(|near| self.variables.get(near));
+        let finding = Finding::new(&codes::BAD_VARIABLE, format!("`${}` is not defined", shown(name)))
+            .at(span, "no variable above has this name")
+            .note("this file defines variables, so `$` starts the name of one");
+        finding.help(near.map(|near| format!("did you mean `${}`?", near.name)))
+    }
+}

@@ -1,0 +1,101 @@
+//! The three pattern dialects of rules: OSSEC's own [`OsMatch`] and [`OsRegex`], and [`Pcre2`], which has a page of its
+//! own (`pcre2`).
+//!
+//! OSSEC's own ignore case and see a text as bytes in which valid UTF-8 sequences are characters. A byte that belongs to no
+//! valid sequence is a character of its own that no pattern can name; patterns match around it. (OSSEC lets most
+//! patterns fail on a text with one such byte, so that a process could hide by its name.)
+//!
+//! [`syntax`] reads OS_Regex. Single anchored literals are compared in place ([`literal`]), everything else is
+//! translated for the crate `regex`, whose cost is linear in the text whatever the text is. [`required`] says which
+//! literals a text must hold for a pattern to fit.
+
+mod literal;
+mod os_match;
+mod os_regex;
+mod pcre2;
+mod required;
+mod syntax;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use os_match::OsMatch;
+pub use os_regex::OsRegex;
+pub use pcre2::{GaveUp, Pcre2, Steps};
+
+/// The longest pattern, in bytes, as in OSSEC.
+pub const PATTERN_BYTES_MAX: usize = 2047;
+
+/// The most memory a compiled pattern may take, in bytes. The longest pattern of the costliest token stays below it;
+/// it is a second fence behind [`PATTERN_BYTES_MAX`].
+const COMPILED_BYTES_MAX: usize = 8 << 20;
+
+/// The memory in bytes in which one thread may keep what it learned about a pattern while matching.
+const CACHE_BYTES_MAX: usize = 1 << 20;
+
+/// Why a pattern is refused, and where in its text (byte offsets).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// First byte of the part that is wrong.
+    pub start: usize,
+    /// One past its last byte.
+    pub end: usize,
+    /// What is wrong: lower case, no final period.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// OSSEC accepts it; it is this version of Tripline that does not know it.
+    pub unsupported: bool,
+}
+
+impl PatternError {
+    fn new(place: std::ops::Range<usize>, message: impl Into<String>, help: impl Into<String>) -> PatternError {
+        PatternError {
+            start: place.start,
+            end: place.end,
+            message: message.into(),
+            help: Some(help.into()),
+            unsupported: false,
+        }
+    }
+}
+
+/// Refuses a pattern longer than [`PATTERN_BYTES_MAX`].
+fn check_length(pattern: &str) -> Result<(), PatternError> {
+    if pattern.len() <= PATTERN_BYTES_MAX {
+        return Ok(());
+    }
+    let start = pattern.floor_char_boundary(PATTERN_BYTES_MAX);
+    Err(PatternError::new(
+        start..pattern.len(),
+        format!("the pattern is {} bytes long, more than {PATTERN_BYTES_MAX}", pattern.len()),
+        "split it into several rules, or use a list",
+    ))
+}
+
+/// Hands an expression of the crate `regex`, made from `pattern`, to it.
+fn compile(expression: &str, pattern: &str) -> Result<regex::bytes::Regex, PatternError> {
+    regex::bytes::RegexBuilder::new(expression)
+        .case_insensitive(true)
+        .dot_matches_new_line(true)
+        // Each of our groups is two levels to it; see `syntax::GROUP_DEPTH_MAX`.
+        .nest_limit(4 * syntax::GROUP_DEPTH_MAX as u32)
+        .size_limit(COMPILED_BYTES_MAX)
+        .dfa_size_limit(CACHE_BYTES_MAX)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(bytes) => PatternError::new(
+                0..pattern.len(),
+                format!("the pattern needs more than {bytes} bytes when compiled"),
+                "make it shorter, or split it into several rules",
+            ),
+            other => PatternError::new(
+                0..pattern.len(),
+                format!("the pattern cannot be compiled: {other}"),
+                "simplify the pattern",
+            ),
+        })
+}

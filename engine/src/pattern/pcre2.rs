@@ -1,0 +1,121 @@
+//! PCRE2, as OSSEC uses it: any case unless the expression says otherwise, bytes instead of characters, anywhere in the
+//! text.
+//!
+//! [`syntax`] reads an expression. Most can be written for the crate `regex` ([`translate`]), whose cost is linear in
+//! the text whatever the text is. Those with look-around, references, atomic groups and the like are searched by trying
+//! one way after the other ([`backtrack`]). The steps of that are counted, down to each byte that is looked at, so that
+//! no text can make a search take longer than it may.
+//!
+//! Unlike in OSSEC, where a text never holds a line break: `.` takes one too (`(?-s)` changes that), and `$` is the very
+//! end of the text. Not supported are verbs that steer backtracking (`(*SKIP)`) or set options (`(*UTF)`), and
+//! look-arounds that are not atomic.
+
+mod backtrack;
+mod program;
+mod set;
+mod syntax;
+mod translate;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub use backtrack::{GaveUp, Steps};
+use program::Program;
+
+use super::PatternError;
+
+/// The longest expression, in bytes.
+const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+
+/// Steps of a search by itself.
+const STEPS: u64 = 10_000_000;
+
+/// A compiled PCRE2 expression.
+#[derive(Clone, Debug)]
+pub struct Pcre2 {
+    pattern: String,
+    search: Search,
+    required: Option<Vec<String>>,
+}
+
+/// How a text is searched.
+#[derive(Clone, Debug)]
+enum Search {
+    Linear(translate::Linear),
+    Backtrack(Box<Program>),
+}
+
+impl Pcre2 {
+    /// Compiles an expression of 1 to 16,384 bytes.
+    pub fn new(pattern: &str) -> Result<Pcre2, PatternError> {
+        let whole = 0..pattern.len();
+        if pattern.is_empty() {
+            return Err(PatternError::new(whole, "the pattern is empty", "leave the element out to match every text"));
+        }
+        if pattern.len() > EXPRESSION_BYTES_MAX {
+            let message = format!("the pattern is {} bytes long, more than {EXPRESSION_BYTES_MAX}", pattern.len());
+            return Err(PatternError::new(whole, message, "split it into several rules, or use a list"));
+        }
+        let expression = syntax::parse(pattern)?;
+        let search = match translate::Linear::new(&expression) {
+            Some(linear) => Search::Linear(linear),
+            None => Search::Backtrack(Box::new(Program::new(&expression).map_err(|_| {
+                let message = "the pattern is too large when its repeats are written out";
+                PatternError::new(whole, message, "count less in `{ }`")
+            })?)),
+        };
+        Ok(Pcre2 { pattern: pattern.to_owned(), search, required: translate::required(&expression.node) })
+    }
+
+    /// Whether the text fits. A search that takes too many steps does not.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        self.try_match(text, &mut Steps::new(STEPS)) == Ok(true)
+    }
+
+    /// Whether the text fits, found in so many steps.
+    pub fn try_match(&self, text: &[u8], steps: &mut Steps) -> Result<bool, GaveUp> {
+        match &self.search {
+            Search::Linear(linear) => Ok(linear.is_match(text)),
+            Search::Backtrack(program) => Ok(!program.search(text, steps)?.is_empty()),
+        }
+    }
+
+    /// Where the text fits first: the whole match, then each group in the order of its number, as byte ranges of the
+    /// text. A group that took no part has none. `None` also for a search that takes too many steps.
+    pub fn captures(&self, text: &[u8]) -> Option<Vec<Option<Range<usize>>>> {
+        self.try_captures(text, &mut Steps::new(STEPS)).ok().flatten()
+    }
+
+    /// The same, found in so many steps.
+    pub fn try_captures(&self, text: &[u8], steps: &mut Steps) -> Result<Option<Vec<Option<Range<usize>>>>, GaveUp> {
+        match &self.search {
+            Search::Linear(linear) => {
+                let captures = linear.captures(text);
+                Ok(captures.map(|all| all.iter().map(|group| group.map(|it| it.range())).collect()))
+            }
+            Search::Backtrack(program) => {
+                let groups = program.search(text, steps)?;
+                let ranges = || groups.iter().map(|group| group.map(|(start, end)| start..end)).collect();
+                Ok((!groups.is_empty()).then(ranges))
+            }
+        }
+    }
+
+    /// Whether a search can take too many steps. If not, its cost is linear in the text.
+    pub fn may_give_up(&self) -> bool {
+        matches!(self.search, Search::Backtrack(_))
+    }
+
+    /// The expression as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Literals of which a text that fits has at least one, when the text's A-Z are made a-z; they are so already.
+    /// `None` says that nothing is known.
+    pub fn required_literals(&self) -> Option<&[String]> {
+        self.required.as_deref()
+    }
+}

@@ -1,0 +1,210 @@
+//! The pass before quick-xml: the same length, every byte ASCII, and nothing left that is special in XML but not in
+//! OSSEC's dialect.
+
+use crate::finding::{Finding, Findings, codes};
+use crate::source::Span;
+
+/// A file made readable for quick-xml.
+pub(super) struct Masked {
+    /// As long as the file, byte for byte.
+    pub xml: String,
+    /// Where the start tags begin whose attributes are not to be looked at, in order.
+    pub damaged: Vec<u32>,
+    /// Where a comment or declaration begins that swallows the rest of the file; otherwise the file's length.
+    pub end: usize,
+}
+
+/// U+FEFF, which some editors put before the text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Stands for any byte that means nothing to XML.
+const FILL: u8 = b'x';
+
+/// Masks a file. What is wrong with its tags and comments becomes findings.
+pub(super) fn mask(text: &[u8], file: u32, findings: &mut Findings) -> Masked {
+    let mut masker = Masker { text, file, findings, out: text.to_vec(), damaged: Vec::new(), end: text.len() };
+    let mut at = masker.prologue();
+    while at < text.len() {
+        at = match text[at] {
+            b'\\' if text.get(at + 1) == Some(&b'<') => masker.fill(at, at + 2),
+            b'<' if text[at..].starts_with(b"<!--") => masker.comment(at, 4, b"-->"),
+            b'<' if text[at..].starts_with(b"<!") => masker.comment(at, 2, b"!>"),
+            b'<' if is_tag(&text[at..]) => masker.tag(at),
+            b'<' => masker.lone(at),
+            b'&' => masker.fill(at, at + 1),
+            byte if byte.is_ascii() => at + 1,
+            _ => masker.fill(at, at + 1),
+        };
+    }
+    let Masker { out, damaged, end, .. } = masker;
+    // All bytes are ASCII by now: `ascii_everywhere` in the tests keeps it so.
+    let xml = String::from_utf8(out).unwrap_or_else(|error| {
+        error.into_bytes().iter().map(|byte| if byte.is_ascii() { *byte as char } else { FILL as char }).collect()
+    });
+    Masked { xml, damaged, end }
+}
+
+/// One past the last byte of the name that starts at `at`.
+pub(super) fn name_end(text: &[u8], at: u32) -> u32 {
+    let rest = text.get(at as usize..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| is_name(**byte)).count() as u32
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')
+}
+
+/// Whether a start or end tag begins here.
+fn is_tag(rest: &[u8]) -> bool {
+    let name = if rest.get(1) == Some(&b'/') { rest.get(2) } else { rest.get(1) };
+    name.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+}
+
+struct Masker<'a> {
+    text: &'a [u8],
+    file: u32,
+    findings: &'a mut Findings,
+    /// Starts as a copy of `text`; its length never changes.
+    out: Vec<u8>,
+    damaged: Vec<u32>,
+    end: usize,
+}
+
+impl Masker<'_> {
+    /// Skips a byte-order mark and the `<?xml ?>` declaration.
+    fn prologue(&mut self) -> usize {
+        let mut at = 0;
+        if self.text.starts_with(BYTE_ORDER_MARK) {
+            at = BYTE_ORDER_MARK.len();
+            self.out[..at].fill(b' ');
+        }
+        if self.text[at..].starts_with(b"<?") { self.comment(at, 2, b"?>") } else { at }
+    }
+
+    fn fill(&mut self, start: usize, end: usize) -> usize {
+        for byte in &mut self.out[start..end] {
+            // Line breaks stay, so that positions in messages of quick-xml stay readable.
+            if *byte != b'\n' {
+                *byte = FILL;
+            }
+        }
+        end
+    }
+
+    /// A comment becomes a processing instruction, the one thing XML has that may be as short as `<!!>`.
+    fn comment(&mut self, start: usize, opening: usize, closing: &[u8]) -> usize {
+        let rest = &self.text[start + opening..];
+        let end = match memmem(rest, closing) {
+            Some(length) => start + opening + length + closing.len(),
+            None => {
+                let opening = Span { file: self.file, start: start as u32, end: (start + opening) as u32 };
+                let closing = String::from_utf8_lossy(closing);
+                self.findings.push(
+                    Finding::new(&codes::COMMENT_NOT_CLOSED, format!("a comment does not end: `{closing}` is missing"))
+                        .at(opening, "starts here")
+                        .note("the rest of the file is part of it"),
+                );
+                self.end = start;
+                self.out[start..].fill(b' ');
+                return self.text.len();
+            }
+        };
+        self.fill(start, end);
+        self.out[start..start + 2].copy_from_slice(b"<?");
+        self.out[end - 2..end].copy_from_slice(b"?>");
+        end
+    }
+
+    fn lone(&mut self, at: usize) -> usize {
+        self.findings.push(
+            Finding::new(&codes::BAD_MARKUP, "`<` starts no tag")
+                .at(self.span(at, at + 1), "no name follows")
+                .help("write `\\<` for a literal `<`".to_owned()),
+        );
+        self.fill(at, at + 1)
+    }
+
+    /// A tag from its `<` to behind its `>`. A tag without one gets it in place of its last byte.
+    fn tag(&mut self, start: usize) -> usize {
+        let is_end = self.text[start + 1] == b'/';
+        let mut at = name_end(self.text, start as u32 + if is_end { 2 } else { 1 }) as usize;
+        let mut damage = None;
+        loop {
+            match self.text.get(at) {
+                Some(b'>') => {
+                    at += 1;
+                    break;
+                }
+                Some(quote @ (b'"' | b'\'')) if damage.is_none() => match self.quoted(at, *quote) {
+                    Some(end) => {
+                        self.fill(at + 1, end - 1);
+                        at = end;
+                    }
+                    None => {
+                        damage = Some(
+                            Finding::new(&codes::BAD_ATTRIBUTE, "an attribute's value is not closed")
+                                .at(self.span(at, at + 1), "this quote has no partner"),
+                        );
+                    }
+                },
+                None | Some(b'<') => {
+                    let name = String::from_utf8_lossy(&self.text[start..at.min(start + 40)]).trim_end().to_owned();
+                    damage = Some(damage.take().unwrap_or_else(|| {
+                        Finding::new(&codes::TAG_NOT_CLOSED, format!("the tag `{}` has no `>`", one_line(&name)))
+                            .at(self.span(start, at), "starts here")
+                    }));
+                    break;
+                }
+                Some(byte) => {
+                    if !byte.is_ascii() {
+                        self.fill(at, at + 1);
+                    }
+                    at += 1;
+                }
+            }
+        }
+        let name_end = name_end(self.text, start as u32 + if is_end { 2 } else { 1 }) as usize;
+        let extra = &self.text[name_end..at.saturating_sub(1).max(name_end)];
+        if is_end && damage.is_none() && !extra.trim_ascii().is_empty() {
+            damage = Some(
+                Finding::new(&codes::BAD_END_TAG, "an end tag holds more than its name")
+                    .at(self.span(name_end, at - 1), "remove this"),
+            );
+        }
+        if let Some(finding) = damage {
+            self.findings.push(finding);
+            // quick-xml sees `<xxx>` or `</xx>`; the name is read from the original.
+            self.out[start..at].fill(FILL);
+            self.out[start] = b'<';
+            if is_end {
+                self.out[start + 1] = b'/';
+            }
+            self.out[at - 1] = b'>';
+            self.damaged.push(start as u32);
+        }
+        at
+    }
+
+    /// Where the value that opens with the quote at `open` ends, one past its closing quote. `None` when a quote is
+    /// missing: there is none in the file, or the next one lies beyond a line break or a tag and is followed by
+    /// something that can't follow a value, so that it opens another value.
+    fn quoted(&self, open: usize, quote: u8) -> Option<usize> {
+        let value = &self.text[open + 1..];
+        let length = value.iter().position(|byte| *byte == quote)?;
+        let beyond = value[..length].iter().any(|byte| matches!(byte, b'\n' | b'<' | b'>'));
+        let fits = matches!(value.get(length + 1), None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>'));
+        (fits || !beyond).then_some(open + 1 + length + 1)
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span { file: self.file, start: start as u32, end: end as u32 }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn memmem(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
