@@ -1,0 +1,301 @@
+//! Serving other processes of the machine: the owner of a data directory answers on a Unix socket in it.
+//!
+//! Who may connect may read everything and append: the socket's file mode decides. One thread accepts, each connection has
+//! one of its own.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::PermissionsExt as _,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Batch, EmbeddedLog, Position,
+    protocol::{self, Answer, PROTOCOL, Request, WireError},
+    store::check_partition,
+};
+use crate::{LogError, Stored};
+
+/// More connections than this at a time are turned away.
+const CONNECTIONS_MAX: usize = 64;
+/// A read waits at most so long, so that a client that went away is noticed.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// A client that does not take its answer in this time is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// State is sent in pieces of about so many bytes.
+const STATE_BYTES: usize = 64 << 10;
+
+/// The socket of a data directory.
+pub fn socket_path(dir: &Path) -> PathBuf {
+    dir.join("tripline.sock")
+}
+
+/// Serves other processes until the handle is dropped; once per log. `mode` are the permission bits of the socket: `0o600` for this
+/// user, `0o660` for its group too. A socket left over from a process that ended is replaced.
+pub fn serve(log: &EmbeddedLog, socket: &Path, mode: u32) -> Result<ServerHandle, LogError> {
+    let failed = |error: io::Error| {
+        let what = format!("could not serve other processes at `{}`", socket.display());
+        LogError::Failed { what, source: Some(error.into()) }
+    };
+    let listener = Arc::new(bind(socket, mode).map_err(failed)?);
+    let server = Arc::new(Server { log: log.clone(), stop: AtomicBool::new(false), connections: Mutex::default() });
+    let accepting = thread::Builder::new().name("log-serve".to_owned()).spawn({
+        let server = Arc::clone(&server);
+        let listener = Arc::clone(&listener);
+        move || server.accept(&listener)
+    });
+    let accepting = accepting.map_err(failed)?;
+    Ok(ServerHandle { server, listener, socket: socket.to_owned(), accepting: Some(accepting) })
+}
+
+/// Serves as long as it lives.
+pub struct ServerHandle {
+    server: Arc<Server>,
+    listener: Arc<UnixListener>,
+    socket: PathBuf,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.server.stop.store(true, Ordering::Release);
+        for connection in self.server.connections().values() {
+            // It is gone already when this fails.
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+        }
+        self.server.log.shared().writer.wake();
+        // First the name, so that nobody comes to a door that is about to close.
+        let _ = fs::remove_file(&self.socket);
+        // Ends the `accept` that is under way.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+struct Server {
+    log: EmbeddedLog,
+    stop: AtomicBool,
+    /// By number, to be shut down at the end.
+    connections: Mutex<HashMap<u64, UnixStream>>,
+}
+
+impl Server {
+    fn accept(&self, listener: &UnixListener) {
+        thread::scope(|scope| {
+            for number in 0.. {
+                let accepted = listener.accept();
+                if self.stop.load(Ordering::Acquire) {
+                    return;
+                }
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of file descriptors, most likely: it passes, and must not spin.
+                        tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a local connection");
+                        thread::sleep(Duration::from_millis(100));
+                        continue;
+                    }
+                };
+                let connection = thread::Builder::new().name("log-conn".to_owned());
+                let spawned = connection.spawn_scoped(scope, move || self.connection(number, stream));
+                if let Err(error) = spawned {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "could not serve a local connection");
+                }
+            }
+        });
+    }
+
+    /// Answers one client until it goes.
+    fn connection(&self, number: u64, mut stream: UnixStream) {
+        let registered = stream.try_clone().map(|clone| {
+            let mut connections = self.connections();
+            connections.insert(number, clone);
+            connections.len()
+        });
+        let outcome = match registered {
+            Ok(count) if count > CONNECTIONS_MAX => {
+                let what = format!("the owner of the log serves {CONNECTIONS_MAX} connections already; try again");
+                let error = WireError::Unavailable { what, cause: None };
+                protocol::send(&mut stream, &Answer::Error { error }, &[])
+            }
+            Ok(_) => self.talk(&mut stream),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome
+            && !self.stop.load(Ordering::Acquire)
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a local connection ended");
+        }
+        self.connections().remove(&number);
+    }
+
+    fn talk(&self, stream: &mut UnixStream) -> io::Result<()> {
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        let mut greeted = false;
+        while let Some((request, body)) = protocol::receive(stream)? {
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let (answer, body) = match request {
+                Request::Hello { protocol: PROTOCOL } => {
+                    greeted = true;
+                    (Answer::Hello { protocol: PROTOCOL, pid: std::process::id() }, Vec::new())
+                }
+                Request::Hello { protocol } => {
+                    let what = format!(
+                        "the owner of the log speaks version {PROTOCOL} of the local protocol, not {protocol}; use the \
+                         same Tripline for both"
+                    );
+                    let error = WireError::Failed { what, cause: None };
+                    return protocol::send(stream, &Answer::Error { error }, &[]);
+                }
+                _ if !greeted => return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting")),
+                Request::StateIter { partition } => self.send_state(partition, stream)?,
+                request => self.answer(request, &body).unwrap_or_else(|error| error_answer(&error)),
+            };
+            protocol::send(stream, &answer, &body)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, request: Request, body: &[u8]) -> Result<(Answer, Vec<u8>), LogError> {
+        let shared = self.log.shared();
+        let mut answer_body = Vec::new();
+        let answer = match request {
+            Request::Topics => Answer::Topics { topics: self.log.topics() },
+            Request::Bounds { topic, partition } => {
+                let topic = shared.topic(&topic)?;
+                check_partition(&topic, partition)?;
+                let bounds = topic.bounds(partition);
+                Answer::Bounds { first: bounds.first, end: bounds.end }
+            }
+            Request::OffsetAt { topic, partition, time } => {
+                Answer::Offset { offset: shared.store.offset_at(&*shared.topic(&topic)?, partition, time)? }
+            }
+            Request::Read { topic, mut positions, max, wait_ms } => {
+                let records = self.read(&topic, &mut positions, max, Duration::from_millis(wait_ms))?;
+                answer_body = protocol::stored_to_body(&records);
+                Answer::Records { positions }
+            }
+            Request::Append { topic } => {
+                let records = protocol::records_from_body(body).ok_or_else(|| LogError::Failed {
+                    what: "a client sent records that can't be read".to_owned(),
+                    source: None,
+                })?;
+                Answer::Placed { placed: self.log.append(&topic, &records)? }
+            }
+            Request::StateGet { partition } => {
+                let value = self.log.state_get(partition, body)?;
+                let found = value.is_some();
+                answer_body = value.unwrap_or_default();
+                Answer::Value { found }
+            }
+            Request::Position { group, partition } => {
+                Answer::Position { offset: self.log.position(&group, partition)? }
+            }
+            Request::SavePosition { group, partition, offset } => {
+                let positions = vec![Position { group, partition, offset }];
+                self.log.commit(Batch { positions, ..Batch::default() })?;
+                self.log.sync()?;
+                Answer::Done
+            }
+            Request::Hello { .. } | Request::StateIter { .. } => unreachable!("answered where it came in"),
+        };
+        Ok((answer, answer_body))
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        positions: &mut [(u32, u64)],
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Stored>, LogError> {
+        let shared = self.log.shared();
+        let topic = shared.topic(topic)?;
+        let deadline = Instant::now() + wait.min(WAIT_MAX);
+        loop {
+            let seen = shared.writer.seen();
+            let records = shared.store.read(&topic, positions, max)?;
+            if !records.is_empty() || Instant::now() >= deadline || self.stop.load(Ordering::Acquire) {
+                return Ok(records);
+            }
+            shared.writer.wait_newer(&shared.store, seen, deadline)?;
+        }
+    }
+
+    /// Sends the state of a partition in pieces; the last one is returned.
+    fn send_state(&self, partition: u32, stream: &mut UnixStream) -> io::Result<(Answer, Vec<u8>)> {
+        let entries = match self.log.state_iter(partition) {
+            Ok(entries) => entries,
+            Err(error) => return Ok(error_answer(&error)),
+        };
+        let mut body = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok((key, value)) => protocol::entry_to_body(&key, &value, &mut body),
+                Err(error) => return Ok(error_answer(&error)),
+            }
+            if body.len() >= STATE_BYTES {
+                protocol::send(stream, &Answer::State { more: true }, &body)?;
+                body.clear();
+            }
+        }
+        Ok((Answer::State { more: false }, body))
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u64, UnixStream>> {
+        self.connections.lock().expect("not poisoned: nothing panics while it is held")
+    }
+}
+
+fn error_answer(error: &LogError) -> (Answer, Vec<u8>) {
+    (Answer::Error { error: WireError::from(error) }, Vec::new())
+}
+
+/// Binds beside the socket and moves it there, so that it never stands there with other permissions, and a left-over one
+/// is replaced at once. The caller owns the directory.
+fn bind(socket: &Path, mode: u32) -> io::Result<UnixListener> {
+    let new = socket.with_extension("sock.new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = with_short_path(&new, |path| UnixListener::bind(path))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
+    fs::rename(&new, socket)?;
+    Ok(listener)
+}
+
+/// Connects to a socket, however long its path is.
+pub(super) fn connect(socket: &Path) -> io::Result<UnixStream> {
+    with_short_path(socket, |path| UnixStream::connect(path))
+}
+
+/// A socket's path has room for about a hundred bytes in the system's interface, a directory's for 4096. So a long one is
+/// reached by way of its open directory.
+fn with_short_path<T>(socket: &Path, then: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    const PATH_BYTES_MAX: usize = 100;
+    if socket.as_os_str().len() <= PATH_BYTES_MAX {
+        return then(socket);
+    }
+    let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else { return then(socket) };
+    let dir = File::open(dir)?;
+    then(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
+}
