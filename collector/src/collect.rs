@@ -1,0 +1,264 @@
+//! The collector's main path: commands that are due are run, their runs go through the spool to the log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tripline_eventlog::{LogError, Publisher};
+use tripline_schemas::event::Heartbeat;
+use tripline_schemas::{Run, RunId};
+use uuid::Uuid;
+
+use crate::publish::Publication;
+use crate::runner::{self, Outcome, execute};
+use crate::schedule::{self, Job};
+use crate::spool::thread::{self, SpoolGone, SpoolHandle};
+use crate::spool::{End, Intent, Spool, SpoolError};
+use crate::{Identity, Observer, Plan, PlannedCommand, Progress, Settings, Stop, VERSION};
+
+/// A collector, ready to run.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    /// The commands.
+    pub plan: Plan,
+    /// Whom it speaks for; the plan was checked for the same agent.
+    pub identity: Identity,
+    /// How it works.
+    pub settings: Settings,
+    /// The directory of its spool; made when it is not there. One collector at a time owns it.
+    pub spool_dir: PathBuf,
+    /// The outputs topic.
+    pub topic: String,
+    /// Who is told what happens.
+    pub observer: Observer,
+}
+
+/// What a collector did before it stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Runs that ended, however.
+    pub runs: u64,
+    /// Runs and gaps that are durable in the log.
+    pub published: u64,
+    /// Whether the spool still holds something; the next start publishes it.
+    pub left_in_spool: bool,
+}
+
+/// Why a collector can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The spool is not usable.
+    #[error("the spool can't be used")]
+    Spool(#[from] SpoolError),
+    /// The log refused a record for good. The spool keeps it: the next start tries again.
+    #[error("could not publish to `{topic}`; the spool keeps what is not published")]
+    Publish {
+        /// The topic.
+        topic: String,
+        /// Why.
+        source: LogError,
+    },
+    /// The operating system refused a thread or an event loop.
+    #[error("could not start the collector")]
+    Start(#[source] std::io::Error),
+}
+
+impl Collector {
+    /// Runs commands when they are due and publishes their runs, until asked to stop. Blocks; must not be called from
+    /// within an asynchronous task.
+    ///
+    /// The first run of each command is at once, apart from splay. When asked to stop, running commands may finish for
+    /// a moment, then they are ended; what can be published at once is published, the rest stays in the spool.
+    pub fn run(self, publisher: Box<dyn Publisher>, stop: &Stop) -> Result<Summary, CollectError> {
+        let (spool, recovered) = Spool::open(&self.spool_dir, self.settings.spool_bytes_max)?;
+        let spool_id = spool.id();
+        if recovered.interrupted > 0 || !recovered.damage.is_empty() {
+            let (interrupted, damage) = (recovered.interrupted, recovered.damage);
+            self.observer.tell(Progress::Recovered { interrupted, damage });
+        }
+
+        // `halt` ends the collection, for whatever reason; `drain` then ends the publication.
+        let (halt, drain) = (Stop::new(), Stop::new());
+        let (wake, woken) = sync_channel(1);
+        let (spool, spool_thread) =
+            thread::start(spool, wake.clone(), self.observer.clone()).map_err(CollectError::Start)?;
+        let publication = Publication {
+            publisher,
+            topic: self.topic.clone(),
+            spool: spool.clone(),
+            woken,
+            drain: drain.clone(),
+            heartbeat: self.heartbeat(spool_id),
+            heartbeat_every: self.settings.heartbeat_every.0,
+            observer: self.observer.clone(),
+        };
+        let publish_thread = {
+            let halt = halt.clone();
+            let work = move || {
+                let result = publication.run();
+                halt.ask();
+                result
+            };
+            std::thread::Builder::new().name("publish".to_owned()).spawn(work).map_err(CollectError::Start)?
+        };
+
+        let runs = event_loop()?.block_on(self.collect(&spool, stop, &halt));
+
+        drain.ask();
+        let _ = wake.try_send(()); // When it is full, it rings already.
+        let published = joined(publish_thread);
+        drop(spool);
+        let spool = joined(spool_thread)?;
+        let published = published.map_err(|source| CollectError::Publish { topic: self.topic.clone(), source })?;
+        Ok(Summary { runs, published, left_in_spool: !spool.is_empty() })
+    }
+
+    /// Starts what is due until asked to stop, then ends what still runs. Gives the number of runs that ended.
+    async fn collect(&self, spool: &SpoolHandle, stop: &Stop, halt: &Stop) -> u64 {
+        let clock = Instant::now();
+        let commands: Vec<Arc<PlannedCommand>> = self.plan.commands().iter().cloned().map(Arc::new).collect();
+        let mut jobs: Vec<Job> = commands.iter().map(|command| Job::new(command)).collect();
+        let mut running: JoinSet<(usize, Result<(), SpoolGone>)> = JoinSet::new();
+        let mut runs = 0;
+        loop {
+            let now = clock.elapsed();
+            let decision = schedule::due(&jobs, now, self.settings.concurrency);
+            for index in decision.start {
+                jobs[index].begin(now);
+                let run = self.one_run(&commands[index], spool, halt);
+                running.spawn(async move { (index, run.await) });
+            }
+            tokio::select! {
+                () = stop.asked() => break,
+                () = halt.asked() => break,
+                () = sleep_until_some(decision.look_again.map(|at| clock + at)) => {}
+                Some(done) = running.join_next() => {
+                    let (index, result) = done.unwrap_or_else(resume);
+                    jobs[index].end();
+                    if result.is_err() {
+                        break; // Why the spool has gone is known where its thread is joined.
+                    }
+                    runs += 1;
+                }
+            }
+        }
+        halt.ask();
+        let until = Instant::now() + self.settings.stop_grace.0 * 2 + STOP_MARGIN;
+        while let Ok(Some(done)) = timeout_at(until, running.join_next()).await {
+            let (_, result) = done.unwrap_or_else(resume);
+            runs += u64::from(result.is_ok());
+        }
+        // Whoever is left waits for a full disk or for the kernel; their intents tell the next start of them.
+        running.abort_all();
+        runs
+    }
+
+    /// One run of one command, from its intent to its end.
+    fn one_run(
+        &self,
+        command: &Arc<PlannedCommand>,
+        spool: &SpoolHandle,
+        halt: &Stop,
+    ) -> impl Future<Output = Result<(), SpoolGone>> + Send + 'static {
+        let (command, spool, halt) = (Arc::clone(command), spool.clone(), halt.clone());
+        let (observer, stop_grace) = (self.observer.clone(), self.settings.stop_grace.0);
+        let intent = intent(&command, &self.identity);
+        async move {
+            let ticket = spool.begin(intent).await?;
+            observer.tell(Progress::Started { key: command.key.clone() });
+            let mut outcome = execute(&command, &halt, stop_grace).await;
+            let leftover = outcome.leftover.take();
+            let end = end(outcome);
+            let mut finished = Progress::Finished {
+                id: RunId { spool: Uuid::nil(), sequence: 0 },
+                key: command.key.clone(),
+                ending: end.ending.clone(),
+                duration_ms: end.duration_ms,
+                output_bytes: end.output.len(),
+                truncated_from: end.truncated_from,
+            };
+            let number = spool.end(ticket, end).await?;
+            if let Progress::Finished { id, .. } = &mut finished {
+                *id = number;
+            }
+            observer.tell(finished);
+            if let Some(leftover) = leftover {
+                leftover.gone().await; // Until then the command must not be started again.
+            }
+            Ok(())
+        }
+    }
+
+    fn heartbeat(&self, spool: Uuid) -> Heartbeat {
+        Heartbeat {
+            agent: self.identity.agent.clone(),
+            address: self.identity.address.clone(),
+            spool,
+            time: Timestamp::now(),
+            collector: VERSION.to_owned(),
+            plan: self.plan.intervals(),
+        }
+    }
+}
+
+/// Runs one command once, now, and gives its run; nothing is spooled or published. The run id is made up. When asked
+/// to stop, the command is ended and its run is interrupted.
+pub fn run_once(command: &PlannedCommand, identity: &Identity, stop: &Stop) -> Result<Run, CollectError> {
+    let outcome = event_loop()?.block_on(execute(command, stop, Duration::ZERO));
+    let id = RunId { spool: Uuid::new_v4(), sequence: 1 };
+    Ok(intent(command, identity).ended(id, end(outcome)))
+}
+
+/// How long ending commands may take at a stop beyond twice the grace: for KILL, and for the disk.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+fn intent(command: &PlannedCommand, identity: &Identity) -> Intent {
+    Intent {
+        key: command.key.clone(),
+        address: identity.address.clone(),
+        command_line: command.command.text(),
+        alias: command.alias.clone(),
+        format: command.format,
+        started: Timestamp::now(),
+        collector: VERSION.to_owned(),
+    }
+}
+
+fn end(outcome: Outcome) -> End {
+    End {
+        started: outcome.started,
+        duration_ms: runner::millis(outcome.duration),
+        ending: outcome.ending,
+        truncated_from: outcome.truncated_from,
+        stderr_tail: outcome.stderr_tail,
+        output: outcome.output,
+    }
+}
+
+fn event_loop() -> Result<tokio::runtime::Runtime, CollectError> {
+    // One thread is enough: it waits for processes and pipes. Files and the log have threads of their own.
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CollectError::Start)
+}
+
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn resume<T>(error: tokio::task::JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => unreachable!("no run is aborted while it is waited for"),
+    }
+}

@@ -1,0 +1,112 @@
+//! Carries what the spool holds to the log, in order, and tells now and then that the agent lives.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tripline_eventlog::{LogError, Publisher};
+use tripline_schemas::Record;
+use tripline_schemas::event::{Event, Heartbeat};
+
+use crate::observe::chain;
+use crate::spool::Batch;
+use crate::spool::thread::SpoolHandle;
+use crate::{Observer, Progress, Stop};
+
+/// The first pause after a failure; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(250);
+/// The longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The way from the spool to the log.
+pub(crate) struct Publication {
+    pub(crate) publisher: Box<dyn Publisher>,
+    pub(crate) topic: String,
+    pub(crate) spool: SpoolHandle,
+    /// Rings when the spool has something new, and when `drain` is asked for.
+    pub(crate) woken: Receiver<()>,
+    /// Asked when nothing new will come: publish what is there, but wait for nothing.
+    pub(crate) drain: Stop,
+    /// What a heartbeat says; its time is filled in.
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) heartbeat_every: Duration,
+    pub(crate) observer: Observer,
+}
+
+impl Publication {
+    /// Publishes until asked to drain, then what is left. Gives the number of runs and gaps that were published. When
+    /// the log can't be reached while draining, the rest stays in the spool.
+    pub(crate) fn run(mut self) -> Result<u64, LogError> {
+        let mut published = 0;
+        let mut next_heartbeat = Instant::now();
+        loop {
+            if Instant::now() >= next_heartbeat && !self.drain.is_asked() {
+                self.beat()?;
+                next_heartbeat = Instant::now() + self.heartbeat_every;
+            }
+            let is_draining = self.drain.is_asked();
+            let Ok(batch) = self.spool.next_batch() else { return Ok(published) };
+            if batch.records.is_empty() {
+                if is_draining {
+                    return Ok(published);
+                }
+                let _ = self.woken.recv_timeout(next_heartbeat.saturating_duration_since(Instant::now()));
+            } else if self.publish(&batch)? {
+                published += batch.records.len() as u64;
+                self.observer.tell(Progress::Published { records: batch.records.len() });
+            } else {
+                return Ok(published);
+            }
+        }
+    }
+
+    /// Publishes a batch, again and again as long as the log can't be reached. `false` when it gave up since it drains.
+    fn publish(&mut self, batch: &Batch) -> Result<bool, LogError> {
+        let mut retry_in = RETRY_MIN;
+        loop {
+            match self.publisher.publish(&self.topic, &batch.records) {
+                Ok(()) => {
+                    // Without a spool nothing more can be noted; the next batch will find out.
+                    let _ = self.spool.published(batch.through);
+                    return Ok(true);
+                }
+                Err(error) if error.is_temporary() => {
+                    self.observer.tell(Progress::PublishRetry { error: chain(&error), retry_in });
+                    if self.drains_within(retry_in) {
+                        return Ok(false);
+                    }
+                    retry_in = (retry_in * 2).min(RETRY_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells that the agent lives. That this does not get through is no loss: the next one will tell it.
+    fn beat(&mut self) -> Result<(), LogError> {
+        let heartbeat = Heartbeat { time: Timestamp::now(), ..self.heartbeat.clone() };
+        let record: Record = Event::Heartbeat(heartbeat).to_record();
+        match self.publisher.publish(&self.topic, &[record]) {
+            Err(error) if error.is_temporary() => {
+                tracing::warn!("could not publish a heartbeat: {}", chain(&error));
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Waits; `true` as soon as it is asked to drain.
+    fn drains_within(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while !self.drain.is_asked() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            if self.woken.recv_timeout(left) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
+                return true; // Nobody is left who could ring: the spool and the collector are gone.
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,301 @@
+//! Runs one command and learns everything there is to know of it.
+//!
+//! A command gets a process group of its own, `/dev/null` as its input, and `LC_ALL=C` unless its settings say
+//! otherwise, so that its output does not depend on the language of the host. Its standard output is read to the end:
+//! the first bytes are kept, the rest is counted. At the time limit the group gets TERM, five seconds later KILL.
+//!
+//! A process that the command leaves behind may hold the output open for ever. So when the command itself has ended,
+//! the end of its output is waited for a moment only; then the rest of the group is killed, and the run goes on without
+//! it. Processes that left the group (with `setsid`) survive that, and are no longer listened to. One that has closed
+//! its output is left alone after an orderly end: that is a service that the command was meant to start.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep_until};
+use tripline_schemas::Ending;
+
+use crate::config::CommandLine;
+use crate::{PlannedCommand, Stop};
+
+/// How much of the end of standard error is kept, in bytes.
+pub const STDERR_TAIL_BYTES_MAX: usize = 4096;
+/// Between TERM and KILL.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+/// Between the command's end and the end of its output, when another process holds it.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// Between KILL and giving up on a process that the kernel can't end at the moment.
+const KILL_GRACE: Duration = Duration::from_secs(2);
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What is known of a run after its end.
+#[derive(Debug)]
+pub struct Outcome {
+    /// When it started, by the wall clock.
+    pub started: Timestamp,
+    /// How long it took, by a clock that does not jump.
+    pub duration: Duration,
+    /// How it ended.
+    pub ending: Ending,
+    /// What it wrote to standard output, up to the limit.
+    pub output: Vec<u8>,
+    /// The full size of the output in bytes, when `output` holds only its beginning.
+    pub truncated_from: Option<u64>,
+    /// The end of what it wrote to standard error.
+    pub stderr_tail: Vec<u8>,
+    /// A process that not even KILL ended yet: it hangs in the kernel. Wait for it before the next run.
+    pub leftover: Option<Leftover>,
+}
+
+/// A killed process that has not ended yet.
+#[derive(Debug)]
+pub struct Leftover(Child);
+
+impl Leftover {
+    /// Returns when the process has ended.
+    pub async fn gone(mut self) {
+        // An error means that there is no such child any more.
+        let _ = self.0.wait().await;
+    }
+}
+
+/// Where a run stands on its way to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It may run until its time limit.
+    Running,
+    /// Its group got TERM.
+    Terminated,
+    /// Its group got KILL.
+    Killed,
+}
+
+/// Why we end a run before it ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    TimedOut,
+    Interrupted,
+}
+
+/// Runs a command to its end. Never takes longer than its time limit and some seconds of grace. When asked to stop,
+/// the command may go on for `stop_grace`; then it is ended, and the run is interrupted.
+pub async fn execute(command: &PlannedCommand, stop: &Stop, stop_grace: Duration) -> Outcome {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let mut child = match process(command).spawn() {
+        Ok(child) => child,
+        Err(error) => return not_started(started, command, &error),
+    };
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let mut output = Output::new(child.stdout.take(), command.output_bytes_max);
+    let mut errors = Tail::new(child.stderr.take());
+
+    let mut stage = Stage::Running;
+    let mut cut: Option<Cut> = None;
+    let mut exit: Option<(ExitStatus, Duration)> = None;
+    let mut stopping = false;
+    let mut deadline = clock + command.timeout;
+    loop {
+        if exit.is_some() && output.is_at_end() && errors.is_at_end() {
+            break;
+        }
+        tokio::select! {
+            () = output.read(), if !output.is_at_end() => {}
+            () = errors.read(), if !errors.is_at_end() => {}
+            status = child.wait(), if exit.is_none() => match status {
+                Ok(status) => {
+                    exit = Some((status, clock.elapsed()));
+                    // After TERM the others of the group keep their time; else they have a moment.
+                    if stage == Stage::Running {
+                        deadline = deadline.min(Instant::now() + OUTPUT_GRACE);
+                    }
+                }
+                // Nobody but us reaps our children, so this can't be; without a status the run can't be judged.
+                Err(error) => return lost(started, clock.elapsed(), output, errors, &error),
+            },
+            () = stop.asked(), if !stopping => {
+                stopping = true;
+                deadline = deadline.min(Instant::now() + stop_grace);
+            }
+            () = sleep_until(deadline) => match stage {
+                Stage::Running if exit.is_some() => {
+                    signal(group, Signal::KILL);
+                    stage = Stage::Killed;
+                    break;
+                }
+                Stage::Running => {
+                    let by_limit = clock.elapsed() >= command.timeout;
+                    cut = Some(if by_limit { Cut::TimedOut } else { Cut::Interrupted });
+                    signal(group, Signal::TERM);
+                    stage = Stage::Terminated;
+                    deadline = Instant::now() + if stopping { stop_grace.min(TERM_GRACE) } else { TERM_GRACE };
+                }
+                Stage::Terminated => {
+                    signal(group, Signal::KILL);
+                    stage = Stage::Killed;
+                    deadline = Instant::now() + KILL_GRACE;
+                }
+                Stage::Killed => break,
+            },
+        }
+    }
+    // Whoever outlived TERM without holding the output: nobody of the group survives a cut run.
+    if cut.is_some() && stage != Stage::Killed {
+        signal(group, Signal::KILL);
+    }
+
+    let duration = exit.map_or_else(|| clock.elapsed(), |(_, duration)| duration);
+    let ending = match (cut, exit) {
+        (Some(Cut::TimedOut), _) => Ending::TimedOut(millis(command.timeout)),
+        (Some(Cut::Interrupted), _) | (None, None) => Ending::Interrupted,
+        (None, Some((status, _))) => ending(status),
+    };
+    let leftover = exit.is_none().then_some(Leftover(child));
+    let (output, truncated_from) = output.into_parts();
+    Outcome { started, duration, ending, output, truncated_from, stderr_tail: errors.bytes, leftover }
+}
+
+fn process(command: &PlannedCommand) -> Command {
+    let mut process = match &command.command {
+        CommandLine::Shell(text) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg("-c").arg(text);
+            shell
+        }
+        CommandLine::Program(words) => {
+            let mut program = Command::new(&words[0]); // A planned command has a program.
+            program.args(&words[1..]);
+            program
+        }
+    };
+    process.env("LC_ALL", "C").envs(&command.environment).process_group(0);
+    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(directory) = &command.working_directory {
+        process.current_dir(directory);
+    }
+    process
+}
+
+fn not_started(started: Timestamp, command: &PlannedCommand, error: &io::Error) -> Outcome {
+    // The operating system gives one error for a missing program and for a missing directory.
+    let what = match (&command.working_directory, &command.command) {
+        (Some(directory), _) if !directory.is_dir() => format!("working directory `{}`", directory.display()),
+        (_, CommandLine::Program(words)) => format!("`{}`", words[0]),
+        (_, CommandLine::Shell(_)) => "`/bin/sh`".to_owned(),
+    };
+    Outcome {
+        started,
+        duration: Duration::ZERO,
+        ending: Ending::NotStarted(format!("{what}: {error}")),
+        output: Vec::new(),
+        truncated_from: None,
+        stderr_tail: Vec::new(),
+        leftover: None,
+    }
+}
+
+fn lost(started: Timestamp, duration: Duration, output: Output, errors: Tail, error: &io::Error) -> Outcome {
+    tracing::error!("could not learn how a command ended: {error}");
+    let (output, truncated_from) = output.into_parts();
+    let stderr_tail = errors.bytes;
+    Outcome { started, duration, ending: Ending::Interrupted, output, truncated_from, stderr_tail, leftover: None }
+}
+
+fn ending(status: ExitStatus) -> Ending {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ending::Exited(code),
+        (None, Some(signal)) => Ending::Signalled(signal),
+        (None, None) => Ending::Interrupted, // Stopped or continued; `wait` does not report those.
+    }
+}
+
+/// Sends a signal to every process of the group. That none is left is no error.
+fn signal(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Standard output: the first bytes are kept, all are counted.
+struct Output {
+    source: Option<tokio::process::ChildStdout>,
+    buffer: Box<[u8]>,
+    kept: Vec<u8>,
+    /// `kept` is never longer.
+    bytes_max: usize,
+    size: u64,
+}
+
+impl Output {
+    fn new(source: Option<tokio::process::ChildStdout>, bytes_max: usize) -> Output {
+        Output { source, buffer: vec![0; READ_BYTES].into(), kept: Vec::new(), bytes_max, size: 0 }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// Reads once. Nothing is lost when it is dropped while it waits.
+    async fn read(&mut self) {
+        let count = read_once(&mut self.source, &mut self.buffer).await;
+        let room = self.bytes_max - self.kept.len();
+        self.kept.extend_from_slice(&self.buffer[..count.min(room)]);
+        self.size += count as u64;
+    }
+
+    fn into_parts(self) -> (Vec<u8>, Option<u64>) {
+        let truncated_from = (self.size > self.kept.len() as u64).then_some(self.size);
+        (self.kept, truncated_from)
+    }
+}
+
+/// Standard error: the last bytes are kept.
+struct Tail {
+    source: Option<tokio::process::ChildStderr>,
+    buffer: Box<[u8]>,
+    /// Never longer than [`STDERR_TAIL_BYTES_MAX`].
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    fn new(source: Option<tokio::process::ChildStderr>) -> Tail {
+        Tail { source, buffer: vec![0; STDERR_TAIL_BYTES_MAX].into(), bytes: Vec::new() }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// Reads once. Nothing is lost when it is dropped while it waits.
+    async fn read(&mut self) {
+        let count = read_once(&mut self.source, &mut self.buffer).await;
+        self.bytes.extend_from_slice(&self.buffer[..count]);
+        let excess = self.bytes.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
+        self.bytes.drain(..excess);
+    }
+}
+
+/// Reads what is there; at the end, or when it can't be read, the source is closed.
+async fn read_once<R: AsyncRead + Unpin>(source: &mut Option<R>, buffer: &mut [u8]) -> usize {
+    let Some(reader) = source.as_mut() else { return 0 };
+    let count = reader.read(buffer).await.unwrap_or(0);
+    if count == 0 {
+        *source = None;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::config::{CommandSpec, Settings};
+use crate::{Interval, Plan};
+
+fn plan(spec: CommandSpec) -> PlannedCommand {
+    Plan::check(&[spec], "web-1", &Settings::default()).unwrap().commands()[0].clone()
+}
+
+fn shell(text: &str) -> CommandSpec {
+    CommandSpec::new(CommandLine::Shell(text.to_owned()))
+}
+
+fn program(words: &[&str]) -> CommandSpec {
+    CommandSpec::new(CommandLine::Program(words.iter().map(|word| (*word).to_owned()).collect()))
+}
+
+fn limited(text: &str, timeout: Duration) -> CommandSpec {
+    CommandSpec { timeout: Some(Interval(timeout)), ..shell(text) }
+}
+
+fn run(spec: CommandSpec) -> Outcome {
+    run_until(spec, &Stop::new())
+}
+
+fn run_until(spec: CommandSpec, stop: &Stop) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(execute(&plan(spec), stop, Duration::ZERO))
+}
+
+/// Whether a process is there and not just waiting to be reaped.
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// Killed processes need a moment to go; waits as long as the test may run.
+fn wait_until_gone(pids: &Path) {
+    for pid in fs::read_to_string(pids).unwrap().split_whitespace() {
+        while is_alive(pid) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_run_comes_with_its_facts() {
+    let outcome = run(shell("echo out; echo err >&2; exit 3"));
+    assert_eq!(outcome.ending, Ending::Exited(3));
+    assert_eq!(outcome.output, b"out\n");
+    assert_eq!(outcome.stderr_tail, b"err\n");
+    assert_eq!(outcome.truncated_from, None);
+    assert!(outcome.leftover.is_none());
+}
+
+#[test]
+fn an_output_comes_back_byte_for_byte() {
+    let outcome = run(shell(r"printf 'a\000b\377\376\r\n\n'"));
+    assert_eq!(outcome.output, b"a\0b\xff\xfe\r\n\n");
+}
+
+#[test]
+fn a_long_output_is_cut_at_the_limit_and_counted_to_its_end() {
+    let cut = |size: usize| {
+        let spec = shell(&format!("head -c {size} /dev/zero"));
+        let outcome = run(CommandSpec { output_bytes_max: Some(100_000), ..spec });
+        (outcome.output.len(), outcome.truncated_from, outcome.ending)
+    };
+    assert_eq!(cut(99_999), (99_999, None, Ending::Exited(0)));
+    assert_eq!(cut(100_000), (100_000, None, Ending::Exited(0)));
+    assert_eq!(cut(100_001), (100_000, Some(100_001), Ending::Exited(0)));
+    assert_eq!(cut(20_000_000), (100_000, Some(20_000_000), Ending::Exited(0)));
+}
+
+#[test]
+fn the_end_of_standard_error_is_kept() {
+    let outcome = run(shell("seq 1 20000 >&2"));
+    let all: String = (1..=20_000).map(|i| format!("{i}\n")).collect();
+    assert_eq!(outcome.stderr_tail, &all.as_bytes()[all.len() - STDERR_TAIL_BYTES_MAX..]);
+    assert_eq!(outcome.output, b"");
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("not-executable");
+    fs::write(&file, "#!/bin/sh\n").unwrap();
+    let file = file.to_str().unwrap();
+
+    let missing = run(shell("no-such-program-here"));
+    assert_eq!(missing.ending, Ending::Exited(127));
+    assert!(String::from_utf8_lossy(&missing.stderr_tail).contains("not found"));
+    assert_eq!(run(shell(file)).ending, Ending::Exited(126));
+
+    let reason = |spec| match run(spec).ending {
+        Ending::NotStarted(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(reason(program(&["no-such-program-here"])).starts_with("`no-such-program-here`: No such file"));
+    assert!(reason(program(&[file, "x"])).contains("Permission denied"));
+    let nowhere = CommandSpec { working_directory: Some("/no/such/directory".into()), ..shell("pwd") };
+    assert!(reason(nowhere).starts_with("working directory `/no/such/directory`: No such file"));
+}
+
+#[test]
+fn a_program_gets_its_arguments_as_they_are() {
+    let outcome = run(program(&["printf", "%s|", "a b", "$HOME", "*", ""]));
+    assert_eq!(outcome.output, b"a b|$HOME|*||");
+}
+
+#[test]
+fn environment_directory_and_input_are_settled() {
+    let text = "echo $LC_ALL $EXTRA; pwd; cat";
+    let spec = CommandSpec {
+        environment: [("EXTRA".to_owned(), "yes".to_owned())].into(),
+        working_directory: Some("/".into()),
+        ..shell(text)
+    };
+    assert_eq!(run(spec.clone()).output, b"C yes\n/\n");
+    let german = CommandSpec { environment: [("LC_ALL".to_owned(), "de_DE".to_owned())].into(), ..spec };
+    assert_eq!(run(german).output, b"de_DE\n/\n");
+}
+
+#[test]
+fn a_signal_from_elsewhere_is_a_fact() {
+    assert_eq!(run(shell("kill -9 $$")).ending, Ending::Signalled(9));
+}
+
+#[test]
+fn a_run_that_times_out_ends_with_all_its_children() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let text = format!("echo so far; sleep 1000 & echo $$ $! > {}; sleep 1000", pids.display());
+    let outcome = run(limited(&text, Duration::from_millis(500)));
+    assert_eq!(outcome.ending, Ending::TimedOut(500));
+    assert_eq!(outcome.output, b"so far\n");
+    assert!(outcome.leftover.is_none());
+    wait_until_gone(&pids);
+}
+
+#[test]
+fn children_that_ignore_term_are_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let text = format!(
+        "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo $$ $! > {}; while :; do sleep 1; done",
+        pids.display()
+    );
+    let outcome = run(limited(&text, Duration::from_millis(500)));
+    assert_eq!(outcome.ending, Ending::TimedOut(500));
+    wait_until_gone(&pids);
+}
+
+#[test]
+fn a_child_that_ignores_term_is_killed_also_when_its_parent_obeys_and_it_holds_no_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let text = format!(
+        "(trap '' TERM; while :; do sleep 1; done) >/dev/null 2>&1 & echo $! > {}; exec sleep 1000",
+        pids.display()
+    );
+    assert_eq!(run(limited(&text, Duration::from_millis(500))).ending, Ending::TimedOut(500));
+    wait_until_gone(&pids);
+}
+
+#[test]
+fn a_grandchild_that_holds_the_output_does_not_hold_up_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let outcome = run(shell(&format!("echo started; sleep 1000 & echo $! > {}", pids.display())));
+    assert_eq!(outcome.ending, Ending::Exited(0));
+    assert_eq!(outcome.output, b"started\n");
+    wait_until_gone(&pids);
+}
+
+#[test]
+fn a_process_that_left_the_group_and_holds_the_output_does_not_hold_up_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    // The shell in the new session writes its own number, then becomes the sleeper.
+    let text = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 0.5; echo started", pids.display());
+    let outcome = run(shell(&text));
+    assert_eq!(outcome.ending, Ending::Exited(0));
+    assert_eq!(outcome.output, b"started\n");
+    let pid = fs::read_to_string(&pids).unwrap();
+    assert!(is_alive(pid.trim()));
+    std::process::Command::new("kill").arg(pid.trim()).status().unwrap();
+}
+
+#[test]
+fn a_service_that_a_command_starts_in_the_background_is_left_alone() {
+    let outcome = run(shell("sleep 1000 >/dev/null 2>&1 & echo $!"));
+    let pid = String::from_utf8(outcome.output).unwrap();
+    assert!(is_alive(pid.trim()));
+    std::process::Command::new("kill").arg(pid.trim()).status().unwrap();
+}
+
+#[test]
+fn an_endless_output_ends_at_the_time_limit_and_stays_within_its_bound() {
+    let spec = CommandSpec { output_bytes_max: Some(1000), ..limited("yes", Duration::from_millis(300)) };
+    let outcome = run(spec);
+    assert_eq!(outcome.ending, Ending::TimedOut(300));
+    assert_eq!(outcome.output.len(), 1000);
+    assert!(outcome.truncated_from.is_some());
+}
+
+#[test]
+fn a_run_is_interrupted_when_the_collector_stops() {
+    let stop = Stop::new();
+    stop.ask_after(Duration::from_millis(200));
+    let outcome = run_until(shell("echo so far; sleep 1000"), &stop);
+    assert_eq!(outcome.ending, Ending::Interrupted);
+}
