@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs the system packages that a step needs, or says exactly what is missing.
+#   setup.sh build   compilers and headers for RocksDB and librdkafka
+#   setup.sh kafka   Java and Maven, for the tests that run a real Kafka
+#   setup.sh demo    a tool that opens a port
+set -euo pipefail
+
+missing=()
+need() { # need PACKAGE TEST...: the Debian package, and a command that succeeds when it is there
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+have() { command -v "$1"; }
+header() { echo "#include <$1>" | cc -E -; }
+libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' ||
+        compgen -G '/usr/lib/*/libclang*.so*' || compgen -G '/usr/lib64/libclang*.so*'
+}
+
+case "${1:-build}" in
+build)
+    if ! have cargo >/dev/null; then
+        echo "setup: cargo is missing: install Rust 1.91 or later (your distribution's rustup, or your own way)" >&2
+        exit 2
+    fi
+    need gcc have cc
+    need g++ have c++
+    need make have make
+    need pkg-config have pkg-config
+    need libclang-dev libclang
+    need libssl-dev header openssl/ssl.h
+    need zlib1g-dev header zlib.h
+    ;;
+kafka)
+    if [ -z "${TRIPLINE_TEST_KAFKA:-}" ]; then
+        need default-jre-headless have java
+        need maven have mvn
+    fi
+    ;;
+demo)
+    have nc >/dev/null || have perl >/dev/null || need netcat-openbsd have nc
+    ;;
+*)
+    echo "setup: unknown step '$1': expected build, kafka or demo" >&2
+    exit 2
+    ;;
+esac
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+echo "setup: missing system packages: ${missing[*]}" >&2
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    have sudo >/dev/null && as_root=(sudo)
+    if [ ${#as_root[@]} -eq 0 ]; then
+        echo "setup: install them as root: apt-get install ${missing[*]} (names on other systems may differ)" >&2
+        exit 2
+    fi
+fi
+if ! have apt-get >/dev/null; then
+    echo "setup: this system has no apt-get; install what provides: ${missing[*]}" >&2
+    exit 2
+fi
+echo "setup: installing them with apt-get" >&2
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update -q >&2
+"${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" >&2

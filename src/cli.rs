@@ -1,0 +1,395 @@
+//! The command line: verbs and their flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::units;
+
+/// Watches machines by the output of commands, with OSSEC's rules, on Kafka or on an embedded log.
+#[derive(Debug, Parser)]
+#[command(name = "tripline", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Settings file [default: ./tripline.toml when it is there, else /etc/tripline/tripline.toml when it is there]
+    #[arg(long, short = 'C', global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more on standard error; repeat for still more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 fine; 1 findings (lint, failed test, differing replay); 2 usage, or rules or settings could not be \
+loaded; 3 history not complete; 4 nothing was selected; 5 failed while running; 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write a commented tripline.toml, a directory for rules and a commands file to start from
+    Init(Init),
+    /// Everything on this machine: collector and processor, on the embedded log (or on Kafka with --kafka)
+    Run(Run),
+    /// A collector: runs commands and publishes their outputs
+    Collect(Collect),
+    /// A processor: judges outputs and writes alerts
+    Process(Process),
+    /// Create, check or describe the topics
+    Topics(Topics),
+    /// Read or follow alerts
+    Alerts(Alerts),
+    /// Read or follow raw outputs, or import history
+    Outputs(Outputs),
+    /// Check rules and settings, and say everything that is wrong with them
+    Check(Check),
+    /// Run rule tests, or conformance vectors
+    Test(Test),
+    /// Paste a line, see which rules it passes
+    Logtest(Logtest),
+    /// Send history through a rule set
+    Replay(Replay),
+    /// Show what is remembered: baselines, timers, counters, cursors
+    State(State),
+}
+
+/// Where rules come from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RulesFrom {
+    /// Directory (or single file) of rules; repeat for more. Without any, the shipped rules are loaded
+    #[arg(long, value_name = "DIR")]
+    pub rules: Vec<PathBuf>,
+    /// What to do with rules whose parent is missing
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub orphans: Option<OrphansFlag>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OrphansFlag {
+    /// Refuse the rule set
+    Error,
+    /// Set such rules aside and list them
+    Warn,
+}
+
+/// Where data lies.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Where {
+    /// Directory of the embedded log and its state
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Use Kafka: the brokers, or those of the settings when no value is given
+    #[arg(long, value_name = "HOST:PORT,...", num_args = 0..=1, default_missing_value = "")]
+    pub kafka: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Init {
+    /// The directory to write into; made when it is not there
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub rules: RulesFrom,
+    #[command(flatten)]
+    pub at: Where,
+    /// Take commands and the order of rule files from an OSSEC configuration
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
+    /// File of `[[command]]` tables, as in tripline.toml
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
+    /// Stop after this time, such as 90s or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub struct Collect {
+    #[command(flatten)]
+    pub at: Where,
+    /// Run this command once, print what it printed, publish nothing
+    #[arg(long, value_name = "NAME")]
+    pub once: Option<String>,
+    /// Take commands from an OSSEC configuration
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
+    /// File of `[[command]]` tables, as in tripline.toml
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
+    /// Stop after this time, such as 90s or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub struct Process {
+    #[command(flatten)]
+    pub rules: RulesFrom,
+    #[command(flatten)]
+    pub at: Where,
+    /// Take the order of rule files from an OSSEC configuration
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
+    /// Stop when everything is judged that was there at the start
+    #[arg(long)]
+    pub until_caught_up: bool,
+    /// Stop after this time, such as 90s or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub struct Topics {
+    #[command(subcommand)]
+    pub action: TopicsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TopicsAction {
+    /// Create the topics that are missing
+    Create(TopicsArgs),
+    /// Compare the topics with what they should be; exit 1 when they differ
+    Check(TopicsArgs),
+    /// List the topics with their partitions and what they hold
+    Describe(TopicsArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct TopicsArgs {
+    #[command(flatten)]
+    pub at: Where,
+    /// On how many brokers Kafka puts each partition [default: 3]
+    #[arg(long, value_name = "N")]
+    pub replication: Option<u32>,
+    /// How many partitions new topics get; fixed for life
+    #[arg(long, value_name = "N")]
+    pub partitions: Option<u32>,
+}
+
+/// Which part of the past to read, or the present.
+#[derive(Args, Clone, Debug)]
+pub struct Range {
+    /// From this time on: RFC 3339, a date, or an age such as 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
+    pub since: Option<Timestamp>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
+    pub until: Option<Timestamp>,
+    /// Keep waiting for new ones
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Alerts {
+    #[command(flatten)]
+    pub at: Where,
+    #[command(flatten)]
+    pub range: Range,
+    /// How to print alerts
+    #[arg(long, value_enum, default_value_t = AlertFormat::Ossec, value_name = "FORMAT")]
+    pub format: AlertFormat,
+    /// Only alerts of this agent; repeat for more
+    #[arg(long, value_name = "NAME")]
+    pub agent: Vec<String>,
+    /// Only alerts of this rule; repeat for more
+    #[arg(long, value_name = "ID")]
+    pub rule: Vec<u32>,
+    /// Only alerts of at least this level
+    #[arg(long, value_name = "N")]
+    pub min_level: Option<u16>,
+    /// Go on after the last alert that this group has taken, and remember how far it came
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Run this shell command for each alert, the alert on its standard input; --group moves on only after success
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AlertFormat {
+    /// One alert a line, as on the wire
+    Json,
+    /// The blocks of OSSEC's alerts.log
+    Ossec,
+    /// The text of OSSEC's notification mails, with a diff
+    Mail,
+}
+
+#[derive(Args, Debug)]
+pub struct Outputs {
+    #[command(subcommand)]
+    pub action: Option<OutputsAction>,
+    #[command(flatten)]
+    pub at: Where,
+    #[command(flatten)]
+    pub range: Range,
+    /// How to print outputs
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    pub format: OutputFormat,
+    /// Only outputs of this agent; repeat for more
+    #[arg(long, value_name = "NAME")]
+    pub agent: Vec<String>,
+    /// Only outputs of this command (alias, or command line); repeat for more
+    #[arg(long, value_name = "NAME")]
+    pub command: Vec<String>,
+    /// Only this run, such as the run.id of an alert
+    #[arg(long, value_name = "RUN ID")]
+    pub run: Option<tripline_schemas::RunId>,
+    /// Only outputs that differ from the one before, with a line diff
+    #[arg(long)]
+    pub changes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OutputsAction {
+    /// Append history (JSON lines; .zst is read too) to the outputs
+    Import {
+        /// History file, or - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        at: Where,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// A heading per run, then its output with control characters escaped
+    Text,
+    /// The outputs byte for byte, nothing else
+    Raw,
+    /// JSON lines in the history format, as `outputs import` and `replay` read them
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Rule files and directories [default: those of the settings, or the shipped ones]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub rules: RulesFrom,
+    /// Take the order of rule files, and commands to check, from an OSSEC configuration
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
+    /// How to print findings
+    #[arg(long, value_enum, default_value_t = FindingFormat::Human, value_name = "FORMAT")]
+    pub format: FindingFormat,
+    /// Explain a finding's code, such as TL0201
+    #[arg(long, value_name = "CODE")]
+    pub explain: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FindingFormat {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct Test {
+    /// Rule test files (*_test.yaml) and directories that hold them
+    pub paths: Vec<PathBuf>,
+    /// Run conformance vectors instead
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "paths")]
+    pub vectors: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Logtest {
+    #[command(flatten)]
+    pub rules: RulesFrom,
+    #[command(flatten)]
+    pub at: Where,
+    /// Take the order of rule files from an OSSEC configuration
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
+    /// Judge the last real output of this agent (with --command) instead of pasted lines
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub agent: Option<String>,
+    /// The command whose last output to judge, or under whose name to judge pasted lines
+    #[arg(long, value_name = "NAME")]
+    pub command: Option<String>,
+    /// Take all of standard input as one output of --command (full_command) rather than a line at a time
+    #[arg(long, requires = "command")]
+    pub full: bool,
+    /// Print only alerts, as alerts.log would have them
+    #[arg(short = 'a')]
+    pub alerts_only: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Replay {
+    #[command(flatten)]
+    pub rules: RulesFrom,
+    /// Take the order of rule files from an OSSEC configuration
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
+    /// History: file:PATH (JSON lines; .zst is read too; file:- is standard input); repeat for more
+    #[arg(long, value_name = "file:PATH", required = true)]
+    pub from: Vec<String>,
+    /// Write the alerts here, one JSON object a line; - is standard output
+    #[arg(long, value_name = "PATH", default_value = "-")]
+    pub alerts: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct State {
+    #[command(subcommand)]
+    pub action: Option<StateAction>,
+    #[command(flatten)]
+    pub at: Where,
+    /// Only this agent
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Only this command
+    #[arg(long, value_name = "NAME")]
+    pub command: Option<String>,
+    /// Only this rule
+    #[arg(long, value_name = "ID")]
+    pub rule: Option<u32>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = StateFormat::Text, value_name = "FORMAT")]
+    pub format: StateFormat,
+    /// Print the baseline texts too
+    #[arg(long)]
+    pub texts: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateAction {
+    /// Forget the baselines and ignore timers of a command on purpose: the next output is the new baseline
+    Forget {
+        #[command(flatten)]
+        at: Where,
+        /// The agent
+        #[arg(long, value_name = "NAME")]
+        agent: String,
+        /// Its command: the alias, or the command line
+        #[arg(long, value_name = "NAME")]
+        command: String,
+        /// Only what this rule remembers
+        #[arg(long, value_name = "ID")]
+        rule: Option<u32>,
+        /// Why; it stays in the log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who says so; it stays in the log [default: this user's name]
+        #[arg(long, value_name = "NAME")]
+        author: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}

@@ -1,0 +1,86 @@
+//! `tripline collect`: a collector by itself, publishing to Kafka; or one run of one command, to try it.
+
+use std::io::Write;
+
+use anyhow::anyhow;
+use tripline_collector::{Collector, Observer, Plan, run_once};
+use tripline_schemas::Ending;
+
+use crate::cli::Collect;
+use crate::commands;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::local;
+use crate::print;
+use crate::settings::Settings;
+use crate::signals::Stop;
+
+pub fn run(args: &Collect, settings: Settings) -> Outcome {
+    let plan =
+        commands::plan(&settings, args.commands.as_deref(), args.ossec_conf.as_deref()).map_err(Failure::unusable)?;
+    if let Some(name) = &args.once {
+        return once(name, &plan, &settings);
+    }
+    if !local::uses_kafka(&args.at, &settings) {
+        return Err(Failure::unusable(anyhow!(
+            "`tripline collect` publishes to Kafka: name it with --kafka; on the embedded log, `tripline run` is \
+             collector and processor in one"
+        )));
+    }
+    let publisher = local::publisher(&args.at, &settings)?;
+    let collector = Collector {
+        plan,
+        identity: commands::identity(&settings).map_err(Failure::unusable)?,
+        settings: settings.collector.clone(),
+        spool_dir: local::data_dir(&args.at, &settings).join("spool"),
+        topic: settings.topic_names().outputs,
+        observer: Observer::none(),
+    };
+    let stop = Stop::on_signals()?;
+    let asked = tripline_collector::Stop::new();
+    let summary = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            stop.wait(args.duration);
+            asked.ask();
+        });
+        let ended = collector.run(publisher, &asked);
+        stop.set();
+        ended
+    })?;
+    eprintln!(
+        "collected {}, published {}{}",
+        print::count(summary.runs, "run"),
+        summary.published,
+        if summary.left_in_spool { "; the rest waits in the spool for the next start" } else { "" }
+    );
+    Ok(Exit::Fine)
+}
+
+fn once(name: &str, plan: &Plan, settings: &Settings) -> Outcome {
+    let Some(command) = plan.commands().iter().find(|command| command.key.command() == name) else {
+        let known: Vec<&str> = plan.commands().iter().map(|command| command.key.command()).collect();
+        return Err(Failure::unusable(anyhow!("there is no command `{name}`; there are: {}", known.join(", "))));
+    };
+    let identity = commands::identity(settings).map_err(Failure::unusable)?;
+    let stop = tripline_collector::Stop::new();
+    let run = run_once(command, &identity, &stop)?;
+    std::io::stdout().lock().write_all(&run.output)?;
+    let ending = match &run.ending {
+        Ending::Exited(code) => format!("exit code {code}"),
+        Ending::Signalled(signal) => format!("killed by signal {signal}"),
+        Ending::TimedOut(after) => format!("timed out after {after} ms"),
+        Ending::Interrupted => "interrupted".to_owned(),
+        Ending::NotStarted(reason) => format!("could not be started: {reason}"),
+    };
+    eprintln!("{ending}, {} ms, {}", run.duration_ms, print::bytes(run.output.len() as u64));
+    if let Some(full) = run.truncated_from {
+        eprintln!("the output was cut: {} in full", print::bytes(full));
+    }
+    if !run.stderr_tail.is_empty() {
+        eprintln!("standard error ended with:\n{}", print::escaped(&run.stderr_tail));
+    }
+    if run.failure().is_some() {
+        eprintln!("such a run is no observation: rules see a line about its failure instead of its output");
+        return Ok(Exit::Findings);
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,46 @@
+//! `tripline state forget`: a person's order to the processor, as an event in the log, with author and reason.
+
+use jiff::Timestamp;
+use tripline_schemas::Key;
+use tripline_schemas::event::{Control, Event, Order};
+
+use crate::cli::Where;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::local;
+use crate::settings::Settings;
+
+pub fn run(
+    at: &Where,
+    agent: &str,
+    command: &str,
+    rule: Option<u32>,
+    reason: &str,
+    author: Option<&str>,
+    settings: &Settings,
+) -> Outcome {
+    let key = Key::new(agent, command).map_err(Failure::unusable)?;
+    let control = Control {
+        key: key.clone(),
+        order: Order::Forget { rule },
+        author: author.map_or_else(user_name, str::to_owned),
+        reason: reason.to_owned(),
+        time: Timestamp::now(),
+    };
+    let mut publisher = local::publisher(at, settings)?;
+    publisher.publish(&settings.topic_names().outputs, &[Event::Control(control).to_record()])?;
+    let what = rule.map_or_else(|| "all rules".to_owned(), |rule| format!("rule {rule}"));
+    eprintln!("the order is in the log: what {what} remember of {key} is forgotten when the processor comes to it");
+    Ok(Exit::Fine)
+}
+
+/// Who runs this program, for the log. Not a proof: whoever may append may write any name.
+fn user_name() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
+}

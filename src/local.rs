@@ -1,0 +1,89 @@
+//! Where the topics are, for verbs that look at them: on Kafka, or in a data directory, which another process may own.
+
+use std::path::PathBuf;
+
+use tripline_eventlog::embedded::{self, EmbeddedOptions, LocalLog, OpenError};
+use tripline_eventlog::kafka::{KafkaPublisher, KafkaReader, KafkaSettings};
+use tripline_eventlog::{Publisher, Reader};
+
+use crate::cli::Where;
+use crate::exit::Failure;
+use crate::owned;
+use crate::settings::Settings;
+
+/// An opened log.
+pub enum Log {
+    /// The embedded log of a data directory.
+    Embedded {
+        /// The log.
+        log: LocalLog,
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A Kafka cluster.
+    Kafka {
+        /// Where it is.
+        kafka: KafkaSettings,
+        /// Where saved positions lie.
+        dir: PathBuf,
+    },
+}
+
+impl Log {
+    /// Opens what flags and settings name: the owner's socket when somebody runs, else the files.
+    pub fn open(at: &Where, settings: &Settings) -> Result<Log, Failure> {
+        let dir = data_dir(at, settings);
+        if uses_kafka(at, settings) {
+            let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
+            return Ok(Log::Kafka { kafka, dir });
+        }
+        Ok(Log::Embedded { log: embedded::open_for_reading(&log_dir(&dir), EmbeddedOptions::default())?, dir })
+    }
+
+    /// A reader of one topic.
+    pub fn reader(&self, topic: &str) -> anyhow::Result<Box<dyn Reader>> {
+        Ok(match self {
+            Log::Embedded { log, .. } => Box::new(log.reader(topic)?),
+            Log::Kafka { kafka, .. } => Box::new(KafkaReader::open(kafka, topic)?),
+        })
+    }
+
+    /// Where saved positions of this log lie.
+    pub fn groups_dir(&self) -> PathBuf {
+        match self {
+            Log::Embedded { dir, .. } => dir.join("groups"),
+            Log::Kafka { kafka, dir } => dir.join("kafka-groups").join(kafka.bootstrap.replace(['/', ':', ','], "_")),
+        }
+    }
+}
+
+/// Whether flags or settings say Kafka.
+pub fn uses_kafka(at: &Where, settings: &Settings) -> bool {
+    at.kafka.is_some() || (settings.kafka.enabled && at.data_dir.is_none())
+}
+
+/// The data directory.
+pub fn data_dir(at: &Where, settings: &Settings) -> PathBuf {
+    at.data_dir.clone().unwrap_or_else(|| settings.data_dir.clone())
+}
+
+/// Where the embedded log lies in a data directory.
+pub fn log_dir(data_dir: &std::path::Path) -> PathBuf {
+    data_dir.join("log")
+}
+
+/// Somebody who appends to the topics: through the owner's socket, else as the owner.
+pub fn publisher(at: &Where, settings: &Settings) -> Result<Box<dyn Publisher>, Failure> {
+    if uses_kafka(at, settings) {
+        let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
+        return Ok(Box::new(KafkaPublisher::new(kafka)?));
+    }
+    let dir = data_dir(at, settings);
+    match embedded::open_for_reading(&log_dir(&dir), EmbeddedOptions::default()) {
+        Ok(log) if log.owner()?.is_some() => return Ok(Box::new(log.publisher()?)),
+        Ok(_) | Err(OpenError::NotFound { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Nobody runs: own the log for as long as it takes.
+    Ok(Box::new(owned::open(&dir, settings)?.publisher()))
+}

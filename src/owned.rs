@@ -1,0 +1,48 @@
+//! Owning the embedded log of a data directory: its topics, what it serves to other processes, its bounds.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tripline_eventlog::embedded::{self, EmbeddedLog, EmbeddedOptions};
+
+use crate::exit::Failure;
+use crate::local;
+use crate::print;
+use crate::settings::Settings;
+use crate::signals::Stop;
+use crate::topics;
+
+/// Who may read and append through the socket: this user.
+const SOCKET_MODE: u32 = 0o600;
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+
+/// The embedded log of a data directory, with its topics. Made when it is not there.
+pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure> {
+    let log = EmbeddedLog::open(&local::log_dir(data_dir), EmbeddedOptions::default())?;
+    log.create_topics(&topics::embedded_specs(settings))?;
+    Ok(log)
+}
+
+/// Serves the log to other processes and keeps it within its bounds while `work` goes on. Sets `stop` at its end.
+pub fn serving<T>(log: &EmbeddedLog, stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Failure> {
+    let server = embedded::serve(log, &embedded::socket_path(log.dir()), SOCKET_MODE)?;
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| keep_within_bounds(log, stop));
+        let done = work();
+        stop.set();
+        done
+    });
+    drop(server);
+    Ok(done)
+}
+
+/// Drops what is older than it is kept for, now and then.
+fn keep_within_bounds(log: &EmbeddedLog, stop: &Stop) {
+    while !stop.is_set() {
+        if let Err(error) = log.enforce_retention(Timestamp::now()) {
+            tracing::error!("{}", print::chain(&error.into()));
+        }
+        stop.sleep(RETENTION_EVERY);
+    }
+}

@@ -1,0 +1,144 @@
+//! `tripline process`: a processor by itself: on Kafka, or on the outputs that an embedded log holds.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use tripline_eventlog::Reader;
+use tripline_eventlog::embedded::EmbeddedLog;
+use tripline_eventlog::kafka::{GroupPositions, KafkaReader};
+use tripline_processor::embedded::EmbeddedBackend;
+use tripline_processor::kafka::{KafkaBackend, KafkaBackendSettings};
+use tripline_processor::{ActiveRules, Backend, Options, Summary, shard};
+
+use crate::cli::{Process, Where};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::local;
+use crate::owned;
+use crate::print;
+use crate::reload::Reload;
+use crate::rulefiles;
+use crate::settings::Settings;
+use crate::signals::Stop;
+
+pub fn run(args: &Process, settings: Settings) -> Outcome {
+    let rules = ActiveRules::new(rulefiles::load(&args.rules, args.ossec_conf.as_deref(), &settings)?);
+    let stop = Stop::on_signals()?;
+    let summary = if local::uses_kafka(&args.at, &settings) {
+        let goal = args.until_caught_up.then(|| KafkaGoal::new(&args.at, &settings)).transpose()?;
+        let mut backend = kafka_backend(&args.at, &settings)?;
+        let is_there = || goal.as_ref().is_some_and(KafkaGoal::is_reached);
+        judge(&mut backend, &rules, args, &settings, &stop, &is_there)?
+    } else {
+        let log = owned::open(&local::data_dir(&args.at, &settings), &settings)?;
+        let goal =
+            if args.until_caught_up { ends(&mut log.reader(&settings.topic_names().outputs)?)? } else { Vec::new() };
+        let is_there = || args.until_caught_up && has_come_to(&goal, &log, &settings);
+        let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
+        owned::serving(&log, &stop, || judge(&mut backend, &rules, args, &settings, &stop, &is_there))??
+    };
+    eprintln!("{}", said(&summary));
+    Ok(Exit::Fine)
+}
+
+/// Processes until a signal comes, the time is up, or `done`.
+fn judge(
+    backend: &mut dyn Backend,
+    rules: &ActiveRules,
+    args: &Process,
+    settings: &Settings,
+    stop: &Stop,
+    done: &dyn Fn() -> bool,
+) -> Result<Summary, Failure> {
+    Ok(std::thread::scope(|scope| {
+        scope.spawn(|| {
+            stop.wait(args.duration);
+            stop.set();
+        });
+        scope.spawn(|| {
+            let ossec_conf = args.ossec_conf.as_deref();
+            Reload { flags: &args.rules, ossec_conf, settings, rules }.watch(stop);
+        });
+        let ended = shard::run(backend, rules, &options(settings), &|| stop.is_set() || done(), &mut ());
+        stop.set();
+        ended
+    })?)
+}
+
+/// Where the partitions of a topic end now.
+fn ends(reader: &mut dyn Reader) -> Result<Vec<u64>, Failure> {
+    let partitions = reader.partitions();
+    let end = |partition| {
+        let bounds = reader.bounds(partition)?;
+        // An empty partition has nothing to wait for, whatever its offsets were once.
+        Ok(if bounds.first == bounds.end { 0 } else { bounds.end })
+    };
+    Ok((0..partitions).map(end).collect::<anyhow::Result<_>>()?)
+}
+
+/// Whether everything before these offsets is judged. An error will come up again where the loop reads.
+fn has_come_to(ends: &[u64], log: &EmbeddedLog, settings: &Settings) -> bool {
+    let judged = |partition| log.position(&settings.application_id, partition).ok().flatten().unwrap_or(0);
+    (0..).zip(ends).all(|(partition, end)| judged(partition) >= *end)
+}
+
+/// Where the outputs on Kafka ended at the start, and whether the group has come there.
+struct KafkaGoal {
+    ends: Vec<u64>,
+    group: GroupPositions,
+    /// Asking costs a round trip, so it is not done at every turn of the loop.
+    asked: Cell<Instant>,
+}
+
+impl KafkaGoal {
+    const ASK_EVERY: Duration = Duration::from_millis(500);
+
+    fn new(at: &Where, settings: &Settings) -> Result<KafkaGoal, Failure> {
+        let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
+        let topic = settings.topic_names().outputs;
+        let ends = ends(&mut KafkaReader::open(&kafka, &topic)?)?;
+        let group = GroupPositions::open(&kafka, &settings.application_id, &topic, ends.len() as u32)?;
+        Ok(KafkaGoal { ends, group, asked: Cell::new(Instant::now()) })
+    }
+
+    fn is_reached(&self) -> bool {
+        if self.asked.get().elapsed() < KafkaGoal::ASK_EVERY {
+            return false;
+        }
+        self.asked.set(Instant::now());
+        // An error will come up again where the loop reads and commits.
+        let committed = self.group.committed().unwrap_or_default();
+        (0..).zip(&self.ends).all(|(partition, end)| committed.get(&partition).copied().unwrap_or(0) >= *end)
+    }
+}
+
+/// The backend on Kafka, its local stores under the data directory.
+pub fn kafka_backend(at: &Where, settings: &Settings) -> Result<KafkaBackend, Failure> {
+    let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
+    let state_dir = local::data_dir(at, settings).join("state");
+    let mut backend = KafkaBackendSettings::new(kafka, &settings.application_id, state_dir);
+    backend.topics = settings.topic_names();
+    Ok(KafkaBackend::new(backend)?)
+}
+
+/// How the shard loop works under these settings.
+pub fn options(settings: &Settings) -> Options {
+    Options { input_topic: settings.topic_names().outputs, ..Options::default() }
+}
+
+/// What a processor did, in one line.
+pub fn said(summary: &Summary) -> String {
+    let counts = summary.counts;
+    let mut text = format!(
+        "processed {}: {}, {} held back",
+        print::count(counts.arrivals, "event"),
+        print::count(counts.alerts, "alert"),
+        counts.held_back
+    );
+    if counts.seen > 0 {
+        text.push_str(&format!(", {} seen before", counts.seen));
+    }
+    if counts.dead_letters > 0 {
+        text.push_str(&format!(", {} to the dead letters", counts.dead_letters));
+    }
+    text
+}

@@ -1,0 +1,121 @@
+//! `tripline run`: collector and processor in one process, on the embedded log or on Kafka.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tripline_collector::Collector;
+use tripline_engine::ruleset::RuleInfo;
+use tripline_engine::source::Span;
+use tripline_eventlog::Publisher;
+use tripline_processor::embedded::EmbeddedBackend;
+use tripline_processor::shard::Observer;
+use tripline_processor::task::{Arrival, Judged};
+use tripline_processor::{ActiveRules, Backend, shard};
+
+use crate::cli::Run;
+use crate::commands;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::local;
+use crate::owned;
+use crate::print;
+use crate::process;
+use crate::reload::Reload;
+use crate::rulefiles;
+use crate::settings::Settings;
+use crate::signals::Stop;
+
+/// How long nothing must have come after the collector's end before the processor stops.
+const QUIET_BEFORE_STOP: Duration = Duration::from_millis(700);
+
+pub fn run(args: &Run, settings: Settings) -> Outcome {
+    let rules = rulefiles::load(&args.rules, args.ossec_conf.as_deref(), &settings)?;
+    let plan =
+        commands::plan(&settings, args.commands.as_deref(), args.ossec_conf.as_deref()).map_err(Failure::unusable)?;
+    let identity = commands::identity(&settings).map_err(Failure::unusable)?;
+    let data_dir = local::data_dir(&args.at, &settings);
+    let commands = plan.commands().len();
+    let collector = |spool_dir| Collector {
+        plan,
+        identity,
+        settings: settings.collector.clone(),
+        spool_dir,
+        topic: settings.topic_names().outputs,
+        observer: tripline_collector::Observer::none(),
+    };
+    let built_in = |rule: &RuleInfo<'_>| rule.span.file == Span::BUILT_IN;
+    let rule_count = rules.rules().filter(|rule| !built_in(rule)).count();
+    let parts = |stop: &Stop, backend: &mut dyn Backend, publisher| {
+        eprintln!(
+            "watching with {} and {}; data in `{}`",
+            print::count(commands as u64, "command"),
+            print::count(rule_count as u64, "rule"),
+            data_dir.display()
+        );
+        together(collector(data_dir.join("spool")), backend, publisher, &ActiveRules::new(rules), &settings, args, stop)
+    };
+    let stop = Stop::on_signals()?;
+    if local::uses_kafka(&args.at, &settings) {
+        let mut backend = process::kafka_backend(&args.at, &settings)?;
+        let publisher = local::publisher(&args.at, &settings)?;
+        return parts(&stop, &mut backend, publisher);
+    }
+    let log = owned::open(&data_dir, &settings)?;
+    let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
+    let publisher = Box::new(log.publisher());
+    owned::serving(&log, &stop, || parts(&stop, &mut backend, publisher))?
+}
+
+/// Runs both parts until the time is up, a signal comes, or one of them fails; then lets the collector publish what it
+/// has, and the processor judge what was published.
+fn together(
+    collector: Collector,
+    backend: &mut dyn Backend,
+    publisher: Box<dyn Publisher>,
+    rules: &ActiveRules,
+    settings: &Settings,
+    args: &Run,
+    stop: &Stop,
+) -> Outcome {
+    let collector_stop = tripline_collector::Stop::new();
+    let collector_ended = Stop::default();
+    let (collected, processed) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            stop.wait(args.duration);
+            stop.set();
+            collector_stop.ask();
+        });
+        scope.spawn(|| {
+            let ossec_conf = args.ossec_conf.as_deref();
+            Reload { flags: &args.rules, ossec_conf, settings, rules }.watch(stop);
+        });
+        let collecting = scope.spawn(|| {
+            let ended = collector.run(publisher, &collector_stop);
+            collector_ended.set();
+            stop.set();
+            ended
+        });
+        // The processor stops after the collector, when nothing more comes, so that the last outputs are judged. What it
+        // should miss is judged at the next start.
+        let options = process::options(settings);
+        let busy = Cell::new(Instant::now());
+        let quiet = || busy.get().elapsed() > QUIET_BEFORE_STOP;
+        let processed = shard::run(backend, rules, &options, &|| collector_ended.is_set() && quiet(), &mut Busy(&busy));
+        stop.set();
+        let collected = collecting.join().map_err(|_| anyhow::anyhow!("the collector panicked"));
+        (collected, processed)
+    });
+    let processed = processed.context("the processor stopped")?;
+    let collected = collected?.context("the collector stopped")?;
+    eprintln!("collected {}; {}", print::count(collected.runs, "run"), process::said(&processed));
+    Ok(Exit::Fine)
+}
+
+/// Remembers when something was judged last.
+struct Busy<'a>(&'a Cell<Instant>);
+
+impl Observer for Busy<'_> {
+    fn judged(&mut self, _: &Arrival, _: &Judged) {
+        self.0.set(Instant::now());
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading a topic for a person: from a time or a saved position on, to the end or for ever.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tripline_eventlog::{LogError, Reader, Stored};
+
+use crate::signals::Stop;
+
+const RECORDS_PER_READ: usize = 256;
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Where to start in each partition.
+pub enum From {
+    /// At the first record that is kept.
+    Beginning,
+    /// At the first record appended at this time or later.
+    Time(Timestamp),
+    /// At these offsets; partitions without one start at the beginning.
+    Offsets(BTreeMap<u32, u64>),
+}
+
+/// Hands every record to `each`, in offset order per partition. Ends at the end that each partition had at the start,
+/// unless `follow`; and when `each` or `stop` say so.
+pub fn scan(
+    reader: &mut dyn Reader,
+    from: &From,
+    follow: bool,
+    stop: &Stop,
+    each: &mut dyn FnMut(Stored) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<()> {
+    let mut left: BTreeMap<u32, u64> = BTreeMap::new();
+    for partition in 0..reader.partitions() {
+        let bounds = reader.bounds(partition)?;
+        let start = match from {
+            From::Beginning => bounds.first,
+            From::Time(time) => reader.offset_at(partition, *time)?,
+            From::Offsets(offsets) => offsets.get(&partition).copied().unwrap_or(bounds.first).max(bounds.first),
+        };
+        // Retention may have moved on between the two calls.
+        match reader.seek(partition, start) {
+            Err(LogError::OutOfRange { first, .. }) => reader.seek(partition, first)?,
+            other => other?,
+        }
+        if start < bounds.end {
+            left.insert(partition, bounds.end);
+        }
+    }
+    while !stop.is_set() && (follow || !left.is_empty()) {
+        let records = match reader.read(RECORDS_PER_READ, PATIENCE) {
+            Err(error) if follow && error.is_temporary() => {
+                tracing::warn!("{error}; trying again");
+                std::thread::sleep(PATIENCE);
+                continue;
+            }
+            Err(LogError::OutOfRange { topic, partition, offset, first, .. }) => {
+                tracing::warn!(
+                    "retention has dropped offsets {offset} to {first} of `{topic}` partition {partition} unread"
+                );
+                reader.seek(partition, first)?;
+                continue;
+            }
+            other => other?,
+        };
+        for record in records {
+            if let Some(end) = left.get(&record.partition)
+                && record.offset + 1 >= *end
+            {
+                left.remove(&record.partition);
+            }
+            if each(record)?.is_break() {
+                return Ok(());
+            }
+        }
+        left.retain(|partition, end| reader.position(*partition).is_none_or(|position| position < *end));
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Being told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Set when the program is to stop: by a signal, by its time limit, or by a part that failed.
+#[derive(Clone, Default)]
+pub struct Stop {
+    flag: Arc<AtomicBool>,
+    by_signal: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Stops on SIGINT and SIGTERM; a second one ends the program at once.
+    pub fn on_signals() -> std::io::Result<Stop> {
+        let stop = Stop::default();
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.by_signal))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop.by_signal))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop.flag))?;
+        }
+        Ok(stop)
+    }
+
+    /// Whether to stop.
+    pub fn is_set(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// Whether a signal said so.
+    pub fn by_signal(&self) -> bool {
+        self.by_signal.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub fn set(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// Sleeps, but not longer than until something says to stop.
+    pub fn sleep(&self, time: Duration) {
+        self.wait(Some(time));
+    }
+
+    /// Waits until the time is up (`None`: for ever) or something says to stop.
+    pub fn wait(&self, time: Option<Duration>) {
+        let started = Instant::now();
+        while !self.is_set() && time.is_none_or(|time| started.elapsed() < time) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! No room to write.
+//!
+//! A limit on the size of files stands in for a full disk wherever the tests run; where they may mount, a small file system
+//! is really filled.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use super::common::{Place, json_lines, without_source};
+use super::{RULES, RUN};
+
+/// `noise` fills the disk, `tick` shows whether something gets lost.
+const SETTINGS: &str = r#"
+[agent]
+name = "box"
+
+[collector]
+splay = 0
+
+[[command]]
+name = "tick"
+every = "1s"
+command = "date +%s%N"
+
+[[command]]
+name = "noise"
+format = "full_command"
+every = "1s"
+command = "head -c 400000 /dev/urandom"
+"#;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("tripline.toml", SETTINGS);
+    place.write("rules.xml", RULES);
+    place
+}
+
+/// The program, allowed files of about a mebibyte. A write beyond is an error rather than a signal.
+fn limited(place: &Place, arguments: &[&str]) -> Command {
+    within(&["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"], place, arguments)
+}
+
+/// The program and its arguments, handed to another command.
+fn within(outer: &[&str], place: &Place, arguments: &[&str]) -> Command {
+    let program = place.command(arguments);
+    let mut command = Command::new(outer[0]);
+    command.args(&outer[1..]).arg(program.get_program()).args(program.get_args()).current_dir(place.root());
+    for (name, _) in program.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The runs in the log are numbered without a gap, and its alerts are those of a replay.
+#[track_caller]
+fn nothing_is_lost(place: &Place, history: &str, alerts: &str) {
+    let numbers: BTreeSet<u64> = json_lines(history)
+        .iter()
+        .map(|record| record["run"].as_str().unwrap().split_once('/').unwrap().1.parse().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect());
+    place.write("history.jsonl", history);
+    let replayed = place.tripline(&["replay", "--rules", "rules.xml", "--from", "file:history.jsonl"]).text();
+    assert_eq!(without_source(&replayed), without_source(alerts));
+    assert!(!alerts.is_empty());
+}
+
+#[test]
+fn when_there_is_room_again_the_next_start_goes_on_without_loss() {
+    let place = place();
+    for _ in 0..2 {
+        let ran = place.run(limited(&place, &[&RUN[..], &["--for", "60s"]].concat()), b"").exits(5);
+        ran.says(&["stopped", "File too large"]);
+    }
+    place.tripline(&[&RUN[..], &["--for", "2s"]].concat()).exits(0);
+    let history = place.tripline(&["outputs", "--data-dir", "data", "--format", "json"]).text();
+    let alerts = place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).text();
+    nothing_is_lost(&place, &history, &alerts);
+}
+
+#[test]
+fn an_import_that_does_not_fit_says_so_and_can_be_repeated() {
+    let place = place();
+    let line = |n: u32| {
+        let (hour, minute, output) = (n / 60, n % 60, format!("{n} ").repeat(400));
+        format!(
+            r#"{{"agent":"box","command":"tick","time":"2026-01-01T{hour:02}:{minute:02}:00Z","output":"{output}"}}"#
+        ) + "\n"
+    };
+    let history: String = (0..1_200).map(line).collect();
+    place.write("ticks.jsonl", &history);
+    let import = ["outputs", "import", "ticks.jsonl", "--data-dir", "data"];
+    let ran = place.run(limited(&place, &import), b"").exits(5);
+    ran.says(&["`data/log` is full", "free some space", "nothing acknowledged is lost"]);
+    place.tripline(&import).exits(0);
+    place.tripline(&["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"]).exits(0);
+    let alerts = place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).text();
+    assert_eq!(alerts.lines().count(), 1_199);
+    let exported = place.tripline(&["outputs", "--data-dir", "data", "--format", "json"]).text();
+    nothing_is_lost(&place, &exported, &alerts);
+}
+
+/// A file system of 12 MiB that nobody else sees. The log takes about 9 of them in advance, the filler leaves one.
+const FILLED: &str = r#"
+mount -t tmpfs -o size=12m tmpfs disk
+head -c 2000000 /dev/zero > disk/filler
+"$1" run -v --rules rules.xml --data-dir disk/data 2> said &
+run=$!
+until grep -q 'collection pauses' said; do kill -0 $run; sleep 0.1; done
+rm disk/filler
+until grep -q 'collection goes on' said; do kill -0 $run; sleep 0.1; done
+kill -TERM $run
+wait $run
+"$1" outputs --data-dir disk/data --format json > history
+"$1" alerts --data-dir disk/data --format json > alerts
+"#;
+
+#[test]
+fn a_full_disk_pauses_the_collection_until_there_is_room() {
+    let may_mount = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
+    if !may_mount {
+        eprintln!("this user may not mount; the limit on file sizes of the other tests must do");
+        return;
+    }
+    let place = place();
+    std::fs::create_dir(place.path("disk")).unwrap();
+    place.run(within(&["unshare", "--mount", "sh", "-e", "-c", FILLED, "sh"], &place, &[]), b"").exits(0);
+    let said = place.read("said");
+    assert!(said.contains("No space left on device"), "{said}");
+    nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
+}

@@ -1,0 +1,181 @@
+//! Reading alerts and outputs, beside whoever writes them and afterwards.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use super::common::{json_lines, without_source};
+use super::{RUN, alert_count, judged_ticks, place};
+
+#[test]
+fn alerts_are_read_beside_a_running_process_and_after_it() {
+    let place = place();
+    let mut running = place.start(&RUN);
+    running.wait_for("watching with");
+    let mut follower = place.start(&["alerts", "--follow", "--format", "json", "--data-dir", "data"]);
+    follower.wait_until("two alerts", |follower| follower.printed().iter().filter(|b| **b == b'\n').count() >= 2);
+    let beside = place.tripline(&["alerts", "--format", "json", "--data-dir", "data"]).text();
+    assert!(beside.lines().count() >= 2);
+    running.stop().exits(0);
+    let after = place.tripline(&["alerts", "--format", "json", "--data-dir", "data"]).text();
+    assert!(after.starts_with(&beside), "what was seen stays");
+    follower.wait_until("the last alert", |follower| follower.printed().len() >= after.len());
+    assert_eq!(String::from_utf8(follower.stop().exits(0).out).unwrap(), after);
+}
+
+#[test]
+fn output_that_is_not_text_comes_back_byte_for_byte() {
+    let place = place();
+    place.tripline(&[&RUN[..], &["--for", "1s"]].concat()).exits(0);
+    let bytes = b"\xff\xfea\0b\r\n";
+    let outputs = ["outputs", "--command", "bytes", "--data-dir", "data"];
+    let history = place.tripline(&[&outputs[..], &["--format", "json"]].concat()).text();
+    let runs = history.lines().count();
+    assert!(runs > 0);
+    let raw = ["--format", "raw"];
+    assert_eq!(place.tripline(&[&outputs[..], &raw].concat()).exits(0).out, bytes.repeat(runs));
+    // One run alone, by the id that alerts name.
+    let run = json_lines(&history)[0]["run"].as_str().unwrap().to_owned();
+    assert_eq!(place.tripline(&[&outputs[..], &raw, &["--run", &run]].concat()).exits(0).out, bytes);
+    // Through a history into another directory, and for a person's eyes.
+    place.write("history.jsonl", history);
+    place.tripline(&["outputs", "import", "history.jsonl", "--data-dir", "copy"]).exits(0);
+    let copy = place.tripline(&["outputs", "--format", "raw", "--data-dir", "copy"]).exits(0).out;
+    assert_eq!(copy, bytes.repeat(runs));
+    let shown = place.tripline(&outputs).text();
+    assert!(shown.contains(r"\xff\xfea\u{0}b"), "{shown}");
+}
+
+#[test]
+fn a_group_moves_on_only_after_its_command_succeeded() {
+    let place = judged_ticks(4);
+    let take = |command| ["alerts", "--data-dir", "data", "--format", "json", "--group", "mail", "--exec", command];
+
+    // It takes the first alert, and fails at the second until somebody stops it.
+    let failing = "cat > tried; if [ -e first ]; then exit 3; fi; mv tried first";
+    let mut first = place.start(&take(failing));
+    first.wait_for("trying again");
+    first.wait_until("the second alert", |_| place.path("tried").exists());
+    let ran = first.stop().exits(130);
+    assert!(ran.err.contains("exit status: 3"), "{}", ran.err);
+
+    // The next one begins with the alert that failed.
+    place.tripline(&take("cat >> taken")).exits(0);
+    let all = place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).text();
+    assert_eq!(place.read("first") + &place.read("taken"), all);
+    assert_eq!(place.read("tried"), place.read("taken").lines().next().unwrap().to_owned() + "\n");
+
+    // Nothing is left, for this group.
+    std::fs::remove_file(place.path("taken")).unwrap();
+    place.tripline(&take("cat >> taken")).exits(0);
+    assert!(!place.path("taken").exists());
+    let other = ["alerts", "--data-dir", "data", "--format", "json", "--group", "pager"];
+    assert_eq!(place.tripline(&other).text(), all);
+    assert_eq!(place.tripline(&other).text(), "");
+    place.tripline(&["alerts", "--data-dir", "data", "--group", "../x"]).exits(5).says(&["`../x` can't name a group"]);
+}
+
+#[test]
+fn whoever_has_read_enough_may_go() {
+    let place = judged_ticks(900);
+    for arguments in [
+        &["alerts", "--data-dir", "data"][..],
+        &["outputs", "--data-dir", "data"],
+        &["replay", "--rules", "rules.xml", "--from", "file:ticks.jsonl"],
+    ] {
+        let mut child = place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        assert!(reader.read_line(&mut String::new()).unwrap() > 0);
+        drop(reader);
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("pipe"), "{arguments:?}: {said}");
+    }
+    // Too short to notice while it is printed.
+    for arguments in [&["check"][..], &["check", "--explain", "TL0201"], &["topics", "describe", "--data-dir", "data"]]
+    {
+        let mut child = place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ran = child.wait_with_output().unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+#[test]
+fn alerts_are_chosen_by_agent_rule_level_and_time() {
+    let place = judged_ticks(10);
+    let chosen = |flags: &[&str]| {
+        let alerts = ["alerts", "--data-dir", "data", "--format", "json"];
+        place.tripline(&[&alerts, flags].concat()).text().lines().count()
+    };
+    assert_eq!(chosen(&[]), 9);
+    assert_eq!((chosen(&["--agent", "box"]), chosen(&["--agent", "other"])), (9, 0));
+    assert_eq!((chosen(&["--rule", "100001"]), chosen(&["--rule", "531"])), (9, 0));
+    assert_eq!((chosen(&["--min-level", "5"]), chosen(&["--min-level", "6"])), (9, 0));
+    assert_eq!(chosen(&["--until", "2026-01-01T00:03:00Z"]), 2);
+}
+
+#[test]
+fn changes_are_shown_as_diffs() {
+    let place = judged_ticks(3);
+    let changes = place.tripline(&["outputs", "--changes", "--data-dir", "data"]).text();
+    assert!(changes.contains("-0\n+1\n") && changes.contains("-1\n+2\n"), "{changes}");
+    let json = place.tripline(&["outputs", "--changes", "--format", "json", "--data-dir", "data"]).text();
+    assert_eq!(json_lines(&json)[1]["added"], serde_json::json!(["2"]));
+}
+
+#[test]
+fn an_import_through_a_running_process_is_judged_by_it() {
+    let place = place();
+    let mut running = place.start(&["process", "--rules", "rules.xml", "--data-dir", "data"]);
+    running.wait_until("the log", |_| place.path("data/log/tripline.sock").exists());
+    place.tripline(&["outputs", "import", "-", "--data-dir", "data"]).exits(4);
+    let ran = place.with_input(&["outputs", "import", "-", "--data-dir", "data"], super::ticks(3).as_bytes());
+    ran.exits(0).says(&["imported 3 outputs"]);
+    running.wait_until("two alerts", |_| alert_count(&place) == 2);
+    running.signal(Signal::INT);
+    running.ended().exits(0).says(&["processed 3 events: 2 alerts"]);
+}
+
+#[test]
+fn a_history_with_a_mistake_imports_nothing_and_replays_up_to_it() {
+    let place = place();
+    let mut history = super::ticks(3);
+    history.push_str("{\"agent\":\"box\",\"command\":\"tick\",\"tiem\":\"2026-01-01T00:03:00Z\",\"output\":\"\"}\n");
+    place.write("bad.jsonl", history);
+    let ran = place.tripline(&["outputs", "import", "bad.jsonl", "--data-dir", "data"]).exits(2);
+    ran.says(&["bad.jsonl", "line 4", "tiem"]);
+    assert!(!place.path("data").exists());
+    let ran = place.tripline(&["replay", "--rules", "rules.xml", "--from", "file:bad.jsonl"]).exits(3);
+    assert_eq!(without_source(std::str::from_utf8(&ran.out).unwrap()).len(), 2);
+    ran.says(&["line 4", "tiem"]);
+}
+
+#[test]
+fn an_exported_history_holds_the_gaps_and_orders_that_rules_see() {
+    let place = place();
+    let spool = "6f1d9c4e-3b0a-4f52-8d7e-0a1b2c3d4e5f";
+    let history = super::ticks(2)
+        + &format!(
+            r#"{{"gap":{{"agent":"box","command":"tick","spool":"{spool}","first":1,"last":9,"runs":7,"time":"2026-01-01T01:00:00Z"}}}}"#
+        )
+        + "\n"
+        + r#"{"control":{"agent":"box","command":"tick","order":{"forget":{}},"author":"a","reason":"r","time":"2026-01-01T02:00:00Z"}}"#
+        + "\n";
+    place.write("history.jsonl", history);
+    place.tripline(&["outputs", "import", "history.jsonl", "--data-dir", "data"]).exits(0);
+    place.tripline(&["process", "--until-caught-up", "--data-dir", "data"]).exits(0);
+    let alerts = place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).text();
+    assert!(alerts.contains("7 runs lost"), "{alerts}");
+    let export = ["outputs", "--data-dir", "data", "--format", "json"];
+    let exported = place.tripline(&export).text();
+    assert_eq!(exported.lines().count(), 4);
+    place.write("exported.jsonl", exported);
+    let replayed = place.tripline(&["replay", "--from", "file:exported.jsonl"]).text();
+    assert_eq!(without_source(&replayed), without_source(&alerts));
+    // Of another command they are not part.
+    assert_eq!(place.tripline(&[&export[..], &["--command", "w"]].concat()).text(), "");
+}

@@ -1,0 +1,133 @@
+//! The whole program on a real Kafka: OSSEC's four examples, and a processor that is killed at random times.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::kafka::Kafka;
+use common::{Log, Place, Random, json_lines, seed, test_setting, without_source};
+use serde_json::{Value, json};
+
+const KILLS: u64 = 6;
+
+#[test]
+fn a_full_disk_gives_the_alert_block_that_the_documentation_shows() {
+    seed::a_full_disk(&Kafka::new());
+}
+
+#[test]
+fn a_load_average_fires_is_silent_for_two_hours_and_fires_again() {
+    seed::a_load_average(&Kafka::new());
+}
+
+#[test]
+fn an_opened_port_is_reported_with_both_outputs_and_the_diff() {
+    seed::listening_ports(&Kafka::new());
+}
+
+#[test]
+fn a_usb_device_on_windows_is_reported_with_its_backslashes() {
+    seed::usb_storage(&Kafka::new());
+}
+
+const RULES: &str = r#"<group name="ledger,">
+  <rule id="100001" level="7">
+    <if_sid>530</if_sid>
+    <match>'changing'</match>
+    <check_diff />
+    <description>It changed.</description>
+  </rule>
+  <rule id="100002" level="3">
+    <if_sid>530</if_sid>
+    <match>'line'</match>
+    <description>It was printed.</description>
+  </rule>
+  <rule id="100003" level="7" ignore="120">
+    <if_sid>530</if_sid>
+    <match>'held'</match>
+    <check_diff />
+    <description>It changed, not too often.</description>
+  </rule>
+</group>
+"#;
+
+/// Outputs come in portions while `tripline process` is killed; what consumers see that read committed records only is
+/// what one undisturbed replay gives.
+#[test]
+fn a_processor_that_is_killed_at_random_times_loses_nothing_and_doubles_nothing() {
+    let kills =
+        test_setting("TRIPLINE_KILLS").map_or(KILLS, |kills| kills.parse().expect("TRIPLINE_KILLS is a number"));
+    let mut random = Random::seeded();
+    println!("{random}, TRIPLINE_KILLS={kills}");
+    let kafka = Kafka::new();
+    let place = Place::new();
+    // The times are made up: that the runs come late is no news.
+    let settings = kafka.settings() + "[outputs]\nlate_after = '36525d'\n" + &kafka.setting_tables();
+    place.write("tripline.toml", settings);
+    place.write("rules.xml", RULES);
+    kafka.prepare(&place);
+
+    let mut whole = String::new();
+    for portion in 0..=kills {
+        let history = history(portion, &mut random);
+        whole += &history;
+        let file = format!("portion-{portion}.jsonl");
+        place.write(&file, &history);
+        kafka.tripline(&place, &["outputs", "import", &file]).exits(0);
+        if portion < kills {
+            let arguments = kafka.with_flags(&["process", "--rules", "rules.xml"]);
+            let running = place.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+            std::thread::sleep(Duration::from_millis(300 + random.below(4_000)));
+            running.kill();
+        }
+    }
+    kafka.judge(&place, &["--rules", "rules.xml"]);
+
+    place.write("whole.jsonl", &whole);
+    let live = kafka.tripline(&place, &["alerts", "--format", "json"]).text();
+    let replay = ["replay", "--rules", "rules.xml", "--from", "file:whole.jsonl"];
+    let calm = place.tripline(&replay).text();
+    assert!(calm.lines().count() > 50, "the history must bring something about");
+    let (live, calm) = (by_key(&live), by_key(&calm));
+    assert!(live.keys().eq(calm.keys()), "{:?} instead of {:?}", live.keys(), calm.keys());
+    for (key, expected) in &calm {
+        assert_eq!(live[key].len(), expected.len(), "alerts of {key:?}");
+        for (given, expected) in live[key].iter().zip(expected) {
+            assert_eq!(given, expected, "{key:?}");
+        }
+    }
+}
+
+/// A few minutes of four agents with three commands each; run ids are given, so that each line is a run of its own.
+fn history(portion: u64, random: &mut Random) -> String {
+    const SPOOL: &str = "00000000-0000-4000-8000-00000000000";
+    let mut lines = String::new();
+    for minute in 0..8 {
+        let sequence = portion * 8 + minute + 1;
+        for agent in 0..4 {
+            let commands = [("changing", "full_command"), ("line", "command"), ("held", "full_command")];
+            for (number, (command, format)) in (0..).zip(commands) {
+                let line = json!({
+                    "agent": format!("agent-{agent}"), "command": command, "format": format,
+                    "time": format!("2026-03-03T{:02}:{:02}:{:02}Z", sequence / 60, sequence % 60, agent),
+                    "run": format!("{SPOOL}{agent}/{}", sequence * 3 + number),
+                    "output": format!("version {}\n", random.below(3)),
+                });
+                lines += &format!("{line}\n");
+            }
+        }
+    }
+    lines
+}
+
+/// The alerts of each agent and command, in their order, without their place in the log.
+fn by_key(alerts: &str) -> BTreeMap<(String, String), Vec<Value>> {
+    let mut keys: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
+    for alert in without_source(alerts) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        keys.entry((text(&alert["agent"]["name"]), text(&alert["command"]))).or_default().push(alert);
+    }
+    assert_eq!(keys.values().map(Vec::len).sum::<usize>(), json_lines(alerts).len());
+    keys
+}
