@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tripline_eventlog::kafka::{KafkaPublisher, KafkaReader, KafkaSettings, create_topics};
 use tripline_eventlog::topics::TopicNames;
 use tripline_eventlog::{Publisher, Reader, Stored};
@@ -59,7 +60,9 @@ impl App {
         publisher.publish(&self.topics().outputs, &records).unwrap();
     }
 
+    /// Everything that is committed.
     pub fn read(&self, topic: &str) -> Vec<Stored> {
+        self.wait_until_decided(topic);
         let mut reader = KafkaReader::open(&self.kafka(), topic).unwrap();
         let ends = self.seek_all(&mut reader);
         let deadline = Instant::now() + PATIENCE;
@@ -71,9 +74,29 @@ impl App {
         records
     }
 
+    /// A commit returns when it is certain; readers see it a little later, when the partitions have been told.
+    fn wait_until_decided(&self, topic: &str) {
+        let mut reader = KafkaReader::open(&self.kafka(), topic).unwrap();
+        let uncommitted: BaseConsumer =
+            self.kafka().client_config("test").unwrap().set("isolation.level", "read_uncommitted").create().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        for partition in 0..reader.partitions() {
+            let high = || uncommitted.fetch_watermarks(topic, partition as i32, PATIENCE).unwrap().1 as u64;
+            while reader.bounds(partition).unwrap().end < high() {
+                assert!(Instant::now() < deadline, "a transaction on `{topic}` stays open");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
     /// The offset after the last record of each partition of the input.
     pub fn ends(&self) -> BTreeMap<Partition, u64> {
-        let mut reader = KafkaReader::open(&self.kafka(), &self.topics().outputs).unwrap();
+        self.ends_of(&self.topics().outputs)
+    }
+
+    /// The offset after the last committed record of each partition of a topic.
+    pub fn ends_of(&self, topic: &str) -> BTreeMap<Partition, u64> {
+        let mut reader = KafkaReader::open(&self.kafka(), topic).unwrap();
         self.seek_all(&mut reader)
     }
 
