@@ -12,6 +12,19 @@ need() { # need PACKAGE TEST...: the Debian package, and a command that succeeds
     "$@" >/dev/null 2>&1 || missing+=("$package")
 }
 have() { command -v "$1"; }
+# Cargo takes what another clone left in a shared target directory for its own when its sources are older: file times are
+# all it looks at. So a directory that another clone used last is emptied of our own crates; RocksDB stays.
+claim_target() {
+    local target=${CARGO_TARGET_DIR:-target} members
+    local mark=$target/.clone
+    if [ -d "$target" ] && [ "$(cat "$mark" 2>/dev/null)" != "$PWD" ]; then
+        members=$(sed -n 's/^name = "\(tripline[a-z-]*\)"$/\1/p' Cargo.lock)
+        # shellcheck disable=SC2086 # One option a crate.
+        cargo clean --quiet --release --locked $(printf -- '--package %s ' $members)
+    fi
+    mkdir -p "$target"
+    echo "$PWD" >"$mark"
+}
 header() { echo "#include <$1>" | cc -E -; }
 libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' ||
@@ -31,6 +44,7 @@ build)
     need libclang-dev libclang
     need libssl-dev header openssl/ssl.h
     need zlib1g-dev header zlib.h
+    claim_target
     ;;
 kafka)
     if [ -z "${TRIPLINE_TEST_KAFKA:-}" ]; then

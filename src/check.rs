@@ -18,7 +18,7 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
     }
     let mut flags = args.rules.clone();
     flags.rules.extend(args.paths.iter().cloned());
-    let files = rulefiles::gather(&flags, args.ossec_conf.as_deref(), &settings).map_err(Failure::unusable)?;
+    let files = rulefiles::gather(&flags, &settings).map_err(Failure::unusable)?;
     let checked = load::check(&files, &settings.engine(), rulefiles::orphans(&flags, &settings));
     let mut out = std::io::stdout().lock();
     match args.format {
@@ -31,11 +31,8 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
         }
     }
     drop(out);
-    // Commands are part of what would be started, so they are checked when there are any.
-    let has_commands = args.ossec_conf.is_some() || settings.ossec_conf.is_some() || !settings.commands.is_empty();
-    if has_commands {
-        commands::plan(&settings, None, args.ossec_conf.as_deref()).map_err(Failure::unusable)?;
-    }
+    // Commands are part of what would be started.
+    commands::checked(&settings, None, flags.ossec_conf.as_deref()).map_err(Failure::unusable)?;
     let worst = checked.findings.iter().map(|finding| finding.severity).min();
     match worst {
         Some(Severity::Error) => Ok(Exit::Unusable),

@@ -60,6 +60,9 @@ pub struct RulesFrom {
     /// Directory (or single file) of rules; repeat for more. Without any, the shipped rules are loaded
     #[arg(long, value_name = "DIR")]
     pub rules: Vec<PathBuf>,
+    /// Take the order of rule files from an OSSEC configuration, and commands where the verb runs or checks them
+    #[arg(long, value_name = "FILE")]
+    pub ossec_conf: Option<PathBuf>,
     /// What to do with rules whose parent is missing
     #[arg(long, value_enum, value_name = "HOW")]
     pub orphans: Option<OrphansFlag>,
@@ -97,9 +100,6 @@ pub struct Run {
     pub rules: RulesFrom,
     #[command(flatten)]
     pub at: Where,
-    /// Take commands and the order of rule files from an OSSEC configuration
-    #[arg(long, value_name = "FILE")]
-    pub ossec_conf: Option<PathBuf>,
     /// File of `[[command]]` tables, as in tripline.toml
     #[arg(long, value_name = "FILE")]
     pub commands: Option<PathBuf>,
@@ -132,9 +132,6 @@ pub struct Process {
     pub rules: RulesFrom,
     #[command(flatten)]
     pub at: Where,
-    /// Take the order of rule files from an OSSEC configuration
-    #[arg(long, value_name = "FILE")]
-    pub ossec_conf: Option<PathBuf>,
     /// Stop when everything is judged that was there at the start
     #[arg(long)]
     pub until_caught_up: bool,
@@ -273,9 +270,6 @@ pub struct Check {
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
     pub rules: RulesFrom,
-    /// Take the order of rule files, and commands to check, from an OSSEC configuration
-    #[arg(long, value_name = "FILE")]
-    pub ossec_conf: Option<PathBuf>,
     /// How to print findings
     #[arg(long, value_enum, default_value_t = FindingFormat::Human, value_name = "FORMAT")]
     pub format: FindingFormat,
@@ -307,9 +301,6 @@ pub struct Logtest {
     pub rules: RulesFrom,
     #[command(flatten)]
     pub at: Where,
-    /// Take the order of rule files from an OSSEC configuration
-    #[arg(long, value_name = "FILE")]
-    pub ossec_conf: Option<PathBuf>,
     /// Judge the last real output of this agent (with --command) instead of pasted lines
     #[arg(long, value_name = "NAME", requires = "command")]
     pub agent: Option<String>,
@@ -328,9 +319,6 @@ pub struct Logtest {
 pub struct Replay {
     #[command(flatten)]
     pub rules: RulesFrom,
-    /// Take the order of rule files from an OSSEC configuration
-    #[arg(long, value_name = "FILE")]
-    pub ossec_conf: Option<PathBuf>,
     /// History: file:PATH (JSON lines; .zst is read too; file:- is standard input); repeat for more
     #[arg(long, value_name = "file:PATH", required = true)]
     pub from: Vec<String>,

@@ -13,8 +13,21 @@ pub fn identity(settings: &Settings) -> anyhow::Result<Identity> {
     Ok(Identity { agent: settings.agent_name()?, address: settings.agent.address.clone() })
 }
 
-/// The commands of settings, of the commands file and of the OSSEC configuration, checked together.
+/// The commands of settings, of the commands file and of the OSSEC configuration, checked together. None at all is an
+/// error.
 pub fn plan(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>) -> anyhow::Result<Plan> {
+    let plan = checked(settings, file, ossec_conf)?;
+    if plan.commands().is_empty() {
+        bail!(
+            "there are no commands to run: add [[command]] tables to tripline.toml, or name a file of them with \
+             --commands (rules/commands.toml has some), or an OSSEC configuration with --ossec-conf"
+        );
+    }
+    Ok(plan)
+}
+
+/// The same, when there may be none.
+pub fn checked(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>) -> anyhow::Result<Plan> {
     let mut specs: Vec<CommandSpec> = settings.commands.clone();
     if let Some(file) = file {
         specs.extend(settings::load_commands(file)?);
@@ -25,12 +38,6 @@ pub fn plan(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>)
             eprintln!("{finding}");
         }
         specs.extend(conf.commands);
-    }
-    if specs.is_empty() {
-        bail!(
-            "there are no commands to run: add [[command]] tables to tripline.toml, or name a file of them with \
-             --commands (rules/commands.toml has some), or an OSSEC configuration with --ossec-conf"
-        );
     }
     for spec in &mut specs {
         spec.output_bytes_max.get_or_insert(settings.outputs.bytes_max);

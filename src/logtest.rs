@@ -27,7 +27,7 @@ use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Logtest, settings: Settings) -> Outcome {
-    let rules = rulefiles::load(&args.rules, args.ossec_conf.as_deref(), &settings)?;
+    let rules = rulefiles::load(&args.rules, &settings)?;
     let zone = settings.zone().map_err(Failure::unusable)?;
     let host = settings.agent_name().map_err(Failure::unusable)?;
     let stop = Stop::on_signals()?;

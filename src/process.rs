@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Process, settings: Settings) -> Outcome {
-    let rules = ActiveRules::new(rulefiles::load(&args.rules, args.ossec_conf.as_deref(), &settings)?);
+    let rules = ActiveRules::new(rulefiles::load(&args.rules, &settings)?);
     let stop = Stop::on_signals()?;
     let summary = if local::uses_kafka(&args.at, &settings) {
         let goal = args.until_caught_up.then(|| KafkaGoal::new(&args.at, &settings)).transpose()?;
@@ -54,10 +54,7 @@ fn judge(
             stop.wait(args.duration);
             stop.set();
         });
-        scope.spawn(|| {
-            let ossec_conf = args.ossec_conf.as_deref();
-            Reload { flags: &args.rules, ossec_conf, settings, rules }.watch(stop);
-        });
+        scope.spawn(|| Reload { flags: &args.rules, settings, rules }.watch(stop));
         let ended = shard::run(backend, rules, &options(settings), &|| stop.is_set() || done(), &mut ());
         stop.set();
         ended

@@ -1,7 +1,6 @@
 //! Changed rules, without a restart: checked first, exchanged between two batches; the old set stays when the new one
 //! has errors.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,8 +23,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub struct Reload<'a> {
     /// The flags that named them.
     pub flags: &'a RulesFrom,
-    /// The OSSEC configuration that the flags named.
-    pub ossec_conf: Option<&'a Path>,
     /// The settings.
     pub settings: &'a Settings,
     /// The rules in use.
@@ -55,7 +52,7 @@ impl Reload<'_> {
 
     /// The files as they are now, or why they can't be read.
     fn files(&self) -> Result<Vec<SourceFile>, String> {
-        rulefiles::gather(self.flags, self.ossec_conf, self.settings).map_err(|error| print::chain(&error))
+        rulefiles::gather(self.flags, self.settings).map_err(|error| print::chain(&error))
     }
 
     fn exchange(&self, files: &Result<Vec<SourceFile>, String>) {

@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Replay, settings: Settings) -> Outcome {
-    let rules = rulefiles::load(&args.rules, args.ossec_conf.as_deref(), &settings)?;
+    let rules = rulefiles::load(&args.rules, &settings)?;
     let history = history(&args.from).map_err(Failure::unusable)?;
     let mut alerts = writer(&args.alerts).map_err(Failure::unusable)?;
     let stop = Stop::on_signals()?;

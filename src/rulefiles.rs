@@ -17,8 +17,8 @@ use crate::settings::{self, Settings};
 const SHIPPED: &[(&str, &[u8])] = &[("shipped:process_rules.xml", include_bytes!("../rules/process_rules.xml"))];
 
 /// Rule files in load order, from flags first, then from settings, else the shipped ones.
-pub fn gather(flags: &RulesFrom, ossec_conf: Option<&Path>, settings: &Settings) -> anyhow::Result<Vec<SourceFile>> {
-    let ossec_conf = ossec_conf.or(settings.ossec_conf.as_deref());
+pub fn gather(flags: &RulesFrom, settings: &Settings) -> anyhow::Result<Vec<SourceFile>> {
+    let ossec_conf = flags.ossec_conf.as_deref().or(settings.ossec_conf.as_deref());
     let dirs = if flags.rules.is_empty() { &settings.rules.dirs } else { &flags.rules };
     let from_ossec = match ossec_conf {
         Some(conf) => included(conf, dirs, settings)?,
@@ -42,8 +42,8 @@ pub fn gather(flags: &RulesFrom, ossec_conf: Option<&Path>, settings: &Settings)
 }
 
 /// The compiled rules, or every finding printed to standard error.
-pub fn load(flags: &RulesFrom, ossec_conf: Option<&Path>, settings: &Settings) -> Result<Arc<RuleSet>, Failure> {
-    let files = gather(flags, ossec_conf, settings).map_err(Failure::unusable)?;
+pub fn load(flags: &RulesFrom, settings: &Settings) -> Result<Arc<RuleSet>, Failure> {
+    let files = gather(flags, settings).map_err(Failure::unusable)?;
     let Checked { rules, findings, .. } = load::check(&files, &settings.engine(), orphans(flags, settings));
     match rules {
         Some(rules) => {
@@ -79,11 +79,16 @@ pub fn directory(path: &Path) -> anyhow::Result<Vec<SourceFile>> {
         .collect::<Result<_, _>>()
         .with_context(|| format!("could not read directory `{}`", path.display()))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "xml") && path.is_file());
-    paths.sort_by_key(|path| (path.file_name().is_some_and(|name| name == "local_rules.xml"), path.clone()));
+    in_load_order(&mut paths);
     if paths.is_empty() {
         bail!("`{}` holds no rule files (*.xml)", path.display());
     }
     paths.iter().map(|path| file(path)).collect()
+}
+
+/// Name order, `local_rules.xml` last: what is one's own may hang below everything else.
+pub fn in_load_order(paths: &mut [PathBuf]) {
+    paths.sort_by_key(|path| (path.file_name().is_some_and(|name| name == "local_rules.xml"), path.clone()));
 }
 
 fn file(path: &Path) -> anyhow::Result<SourceFile> {

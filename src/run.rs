@@ -29,9 +29,9 @@ use crate::signals::Stop;
 const QUIET_BEFORE_STOP: Duration = Duration::from_millis(700);
 
 pub fn run(args: &Run, settings: Settings) -> Outcome {
-    let rules = rulefiles::load(&args.rules, args.ossec_conf.as_deref(), &settings)?;
-    let plan =
-        commands::plan(&settings, args.commands.as_deref(), args.ossec_conf.as_deref()).map_err(Failure::unusable)?;
+    let rules = rulefiles::load(&args.rules, &settings)?;
+    let plan = commands::plan(&settings, args.commands.as_deref(), args.rules.ossec_conf.as_deref())
+        .map_err(Failure::unusable)?;
     let identity = commands::identity(&settings).map_err(Failure::unusable)?;
     let data_dir = local::data_dir(&args.at, &settings);
     let commands = plan.commands().len();
@@ -85,10 +85,7 @@ fn together(
             stop.set();
             collector_stop.ask();
         });
-        scope.spawn(|| {
-            let ossec_conf = args.ossec_conf.as_deref();
-            Reload { flags: &args.rules, ossec_conf, settings, rules }.watch(stop);
-        });
+        scope.spawn(|| Reload { flags: &args.rules, settings, rules }.watch(stop));
         let collecting = scope.spawn(|| {
             let ended = collector.run(publisher, &collector_stop);
             collector_ended.set();
@@ -99,8 +96,13 @@ fn together(
         // should miss is judged at the next start.
         let options = process::options(settings);
         let busy = Cell::new(Instant::now());
-        let quiet = || busy.get().elapsed() > QUIET_BEFORE_STOP;
-        let processed = shard::run(backend, rules, &options, &|| collector_ended.is_set() && quiet(), &mut Busy(&busy));
+        let is_over = || {
+            if !collector_ended.is_set() {
+                busy.set(Instant::now());
+            }
+            busy.get().elapsed() > QUIET_BEFORE_STOP
+        };
+        let processed = shard::run(backend, rules, &options, &is_over, &mut Busy(&busy));
         stop.set();
         let collected = collecting.join().map_err(|_| anyhow::anyhow!("the collector panicked"));
         (collected, processed)
@@ -111,7 +113,7 @@ fn together(
     Ok(Exit::Fine)
 }
 
-/// Remembers when something was judged last.
+/// Remembers when the collector was last seen at work, or something was judged.
 struct Busy<'a>(&'a Cell<Instant>);
 
 impl Observer for Busy<'_> {

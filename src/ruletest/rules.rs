@@ -16,7 +16,7 @@ const SHIPPED: &str = "shipped";
 /// `[...]`. Paths are relative to `base`. An entry that names nothing is an error: its tests would test nothing.
 pub fn resolve(entry: &str, base: &Path) -> anyhow::Result<Vec<SourceFile>> {
     if entry == SHIPPED {
-        return rulefiles::gather(&RulesFrom::default(), None, &Settings::default());
+        return rulefiles::gather(&RulesFrom::default(), &Settings::default());
     }
     let mut files = Vec::new();
     for path in paths(entry, base)? {
@@ -41,8 +41,7 @@ fn paths(entry: &str, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let pattern = pattern.to_string_lossy();
     let found = glob::glob(&pattern).with_context(|| format!("`{entry}` is no pattern for file names"))?;
     let mut paths = found.collect::<Result<Vec<_>, _>>().context("could not look for rule files")?;
-    // As in a directory: local rules come last.
-    paths.sort_by_key(|path| (path.file_name().is_some_and(|name| name == "local_rules.xml"), path.clone()));
+    rulefiles::in_load_order(&mut paths);
     if paths.is_empty() {
         bail!("no file fits `{pattern}`");
     }

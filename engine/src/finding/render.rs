@@ -197,29 +197,22 @@ fn escaped(text: &str) -> String {
 
 /// Cuts a text to its first `room` characters, three dots included; says how many it has then.
 fn keep_start(text: &mut String, room: usize) -> usize {
-    let length = text.chars().count();
-    if length <= room {
-        return length;
-    }
-    if room < SHORTEST {
-        text.clear();
-        return 0;
-    }
-    *text = text.chars().take(room - 3).collect::<String>() + "...";
-    text.chars().count()
+    keep(text, room, |text, left| text.chars().take(left).collect::<String>() + "...")
 }
 
 /// The same for its last characters.
 fn keep_end(text: &mut String, room: usize) -> usize {
-    let length = text.chars().count();
-    if length <= room {
-        return length;
+    keep(text, room, |text, left| {
+        let passed_over = text.chars().count() - left;
+        "...".to_owned() + &text.chars().skip(passed_over).collect::<String>()
+    })
+}
+
+/// Cuts a text that has no room. `cut` makes the shorter one, of so many characters and the dots.
+fn keep(text: &mut String, room: usize, cut: impl FnOnce(&str, usize) -> String) -> usize {
+    if text.chars().count() > room {
+        *text = if room < SHORTEST { String::new() } else { cut(text, room - 3) };
     }
-    if room < SHORTEST {
-        text.clear();
-        return 0;
-    }
-    *text = "...".to_owned() + &text.chars().skip(length - (room - 3)).collect::<String>();
     text.chars().count()
 }
 
