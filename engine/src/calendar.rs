@@ -58,8 +58,33 @@ impl TimeRange {
 
     /// Whether a time of day lies in it. Seconds do not count.
     pub fn contains(&self, time: Time) -> bool {
-        let minute = time.hour() as u16 * 60 + time.minute() as u16;
-        (self.from..=self.to).contains(&minute) != self.outside
+        (self.from..=self.to).contains(&minute_of(time)) != self.outside
+    }
+
+    /// How many minutes after the one that a time of day lies in the range begins or ends next: at least 1, at most a
+    /// whole day.
+    pub fn minutes_to_edge(&self, time: Time) -> u16 {
+        [self.from, self.to + 1].map(|edge| minutes_between(minute_of(time), edge)).into_iter().min().unwrap_or(DAY)
+    }
+}
+
+/// The minutes of a day that has as many as most have.
+const DAY: u16 = 24 * 60;
+
+/// How many minutes after the one that a time of day lies in the next day begins.
+pub(crate) fn minutes_to_midnight(time: Time) -> u16 {
+    DAY - minute_of(time)
+}
+
+fn minute_of(time: Time) -> u16 {
+    time.hour() as u16 * 60 + time.minute() as u16
+}
+
+/// From a minute of the day to the next time that another one comes.
+fn minutes_between(from: u16, to: u16) -> u16 {
+    match (to + DAY - from) % DAY {
+        0 => DAY,
+        minutes => minutes,
     }
 }
 
@@ -206,6 +231,22 @@ mod tests {
         }
         assert!(TimeRange::read("!22:00 - 6:00").is_ok_and(|written| written.negation_lost));
         assert!(TimeRange::read("!6:00 - 22:00").is_ok_and(|written| !written.negation_lost));
+    }
+
+    #[test]
+    fn a_range_begins_and_ends_at_its_edges_and_nowhere_between() {
+        let at = |minute: u16| jiff::civil::time((minute / 60 % 24) as i8, (minute % 60) as i8, 30, 0);
+        for text in ["9 - 17", "!9 - 17", "22 - 6", "0:00 - 23:59", "0:00 - 0:00", "8:15 - 8:15", "!23:59 - 23:59"] {
+            let range = TimeRange::read(text).unwrap_or_else(|error| panic!("{text}: {error:?}")).range;
+            for minute in 0..DAY {
+                let left = range.minutes_to_edge(at(minute));
+                assert!((1..=DAY).contains(&left), "{text}");
+                let mut until_then = (minute..minute + left).map(|minute| range.contains(at(minute)));
+                assert!(until_then.all(|holds| holds == range.contains(at(minute))), "{text} from minute {minute}");
+                let changes = range.contains(at(minute + left)) != range.contains(at(minute));
+                assert!(changes || text.contains("0:00 - 23:59"), "{text} from minute {minute}");
+            }
+        }
     }
 
     #[test]

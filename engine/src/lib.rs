@@ -6,7 +6,7 @@
 //! * [`RuleSet::evaluate`] turns one event and what is remembered ([`State`]) into a [`Decision`], a value that says
 //!   everything: which rules were tried, what matched, what was held back and by what, which alerts follow and which
 //!   state changes. Live processing, `logtest`, `test` and `replay` all call it, and only it; [`RuleSet::explain`] is the
-//!   same with every detail.
+//!   same with every detail, [`RuleSet::evaluate_with`] the same for less when an output has not changed.
 //!
 //! It does no I/O and reads no clock, environment or randomness: time comes with the event, state through [`State`].
 //!
@@ -42,6 +42,7 @@ pub mod vectors;
 mod xml;
 
 pub use decision::{Decision, Input, State, StateChange, StateError};
+pub use evaluate::QuietCache;
 pub use finding::{Finding, Severity};
 pub use load::{Checked, CompileInputs, Orphans, check, check_inputs, compile, compile_inputs};
 pub use memory_state::MemoryState;

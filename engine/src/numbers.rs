@@ -106,6 +106,18 @@ impl Numbers {
         after > 0 && self.ranges[after - 1].contains(&number)
     }
 
+    /// The numbers around this one that are in the set as it is, or like it are not, without a gap.
+    pub fn alike(&self, number: i64) -> RangeInclusive<i64> {
+        let after = self.ranges.partition_point(|range| *range.start() <= number);
+        let before = after.checked_sub(1).map(|at| &self.ranges[at]);
+        if let Some(range) = before.filter(|range| range.contains(&number)) {
+            return range.clone();
+        }
+        let from = before.map_or(i64::MIN, |range| range.end().saturating_add(1));
+        let to = self.ranges.get(after).map_or(i64::MAX, |range| range.start().saturating_sub(1));
+        from..=to
+    }
+
     /// Whether all numbers of the other set are in this one.
     pub fn covers(&self, other: &Numbers) -> bool {
         let covers = |range: &RangeInclusive<i64>| {
@@ -273,6 +285,26 @@ mod tests {
     fn members(text: &str, unit: Unit) -> Vec<i64> {
         let numbers = Numbers::parse(text, unit).unwrap_or_else(|error| panic!("{text}: {error:?}"));
         (-2..=12).filter(|number| numbers.contains(*number)).collect()
+    }
+
+    #[test]
+    fn numbers_that_are_alike_have_no_gap_between_them() {
+        for text in ["0", "1-3", "!1-3", "-2, 5-7, 9-10", "> 4", "!> 4"] {
+            let numbers = Numbers::parse(text, Unit::Code).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            for number in -4..=12 {
+                let alike = numbers.alike(number);
+                assert!(alike.contains(&number), "{text}: {number}");
+                let near = |number: &i64| (-6..=14).contains(number);
+                let (from, to) = (*alike.start(), *alike.end());
+                let inside =
+                    (from.max(-6)..=to.min(14)).all(|other| numbers.contains(other) == numbers.contains(number));
+                let edges = [from.saturating_sub(1), to.saturating_add(1)].into_iter().filter(near);
+                assert!(inside, "{text}: {number}");
+                for outside in edges {
+                    assert_ne!(numbers.contains(outside), numbers.contains(number), "{text}: {number}, {outside}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
-use tripline_engine::RuleSet;
 use tripline_engine::decision::{Body, Decision, Input, LineDecision, LogLine, StateError, Verdict};
+use tripline_engine::{QuietCache, RuleSet};
 use tripline_eventlog::Stored;
 use tripline_schemas::Record;
 use tripline_schemas::alert::Source;
@@ -100,6 +100,8 @@ pub struct Task {
     since_checkpoint: u64,
     /// The digest of the rule set whose activation is committed.
     activated: Option<[u8; 32]>,
+    /// Outputs that nothing comes of with the state as it is, `pending` included.
+    quiet: QuietCache,
     pending: Pending,
 }
 
@@ -149,6 +151,7 @@ impl Task {
             cursors: CursorFold::default(),
             since_checkpoint: 0,
             activated,
+            quiet: QuietCache::new(),
             pending: Pending::default(),
         })
     }
@@ -212,16 +215,20 @@ impl Task {
     /// panic, which is a mistake in the engine, and for a key whose state has lost a baseline text; `tripline state
     /// forget` repairs the latter. State that can't be read is the backend's error, and stops the batch.
     fn evaluate(
-        &self,
+        &mut self,
         input: Input<'_>,
         rules: &RuleSet,
         detail: bool,
         backend: &dyn Backend,
     ) -> Result<Judged, BackendError> {
-        let view = self.pending.overlay.view(self.partition, backend);
-        let judge = if detail { RuleSet::explain } else { RuleSet::evaluate };
-        // Nothing is half done after a panic: the overlay changes only when a whole decision is applied.
-        match catch_unwind(AssertUnwindSafe(|| judge(rules, &input, &view))) {
+        let Task { quiet, pending, .. } = self;
+        let view = pending.overlay.view(self.partition, backend);
+        let judge = || match detail {
+            true => rules.explain(&input, &view),
+            false => rules.evaluate_with(&input, &view, quiet),
+        };
+        // Nothing is half done after a panic: overlay and cache change only when there is a whole decision.
+        match catch_unwind(AssertUnwindSafe(judge)) {
             Ok(Ok(decision)) => Ok(Judged::Decided(Box::new(decision))),
             Ok(Err(StateError::Read { key, source })) => Err(unread(format!("state of {key}"), source)),
             Ok(Err(StateError::ReadShared { what, source })) => Err(unread(what, source)),
@@ -238,7 +245,7 @@ impl Task {
     }
 
     fn gather(&mut self, content: &Content, source: Source, judged: &Judged) {
-        let Pending { overlay, outputs, output_bytes, counts, .. } = &mut self.pending;
+        let Task { quiet, pending: Pending { overlay, outputs, output_bytes, counts, .. }, .. } = self;
         let partition = self.partition;
         let mut output = |topic, record: Record| {
             let parts = [&record.key, &record.value].map(|part| part.as_ref().map_or(0, Vec::len));
@@ -255,6 +262,7 @@ impl Task {
                 let held_back = |line: &&_| matches!(line, LineDecision { verdict: Verdict::HeldBack { .. }, .. });
                 counts.held_back += decision.lines.iter().filter(held_back).count() as u64;
                 decision.alerts.iter().for_each(|alert| output(OutputTopic::Alerts, alert.to_record()));
+                quiet.changed(&decision.changes);
                 overlay.apply(decision.changes.clone());
             }
             Judged::DeadLetter(reason) => {

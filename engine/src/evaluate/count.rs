@@ -52,6 +52,9 @@ impl<'a> Evaluation<'a> {
         }
         let Some(composite) = &rule.memory.composite else { return Ok(Ok(None)) };
         let row = self.count(rule, composite, line)?;
+        if row.is_none() {
+            self.note_until_when(composite)?;
+        }
         Ok(row.map(Some).ok_or(Outcome::Fails(composite.counts.element())))
     }
 
@@ -100,6 +103,20 @@ impl<'a> Evaluation<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// A composite rule does not hold. With the same earlier events it does not hold later either: as time goes on, events
+    /// leave the time frame, the oldest first, and a shorter row is no longer one. That is not so for events that seem to
+    /// come from the future.
+    fn note_until_when(&mut self, composite: &Composite) -> Result<(), StateError> {
+        let now = whole_seconds(self.facts.timing.time);
+        let at = self.rules.histories.plan(composite.history).key(self.facts.key);
+        let mut earlier = self.records.history(&at)?.newest_first();
+        match earlier.all(|(_, event)| whole_seconds(event.time) <= now) {
+            true => self.walk.context().holds_from_now_on(),
+            false => self.walk.context().holds_for_now(),
+        }
+        Ok(())
     }
 
     /// The rule is the result of the line: what composite rules count of it is recorded.

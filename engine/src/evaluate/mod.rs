@@ -3,7 +3,7 @@
 //! Reading order: [`Evaluation::judge`] here is the main path; [`walk`] takes a line through the rule tree; [`diff`]
 //! compares with baselines; [`gather`] does so for the lines of a `command` run; [`settle`] makes of a result what it
 //! comes to (ignore timers, counters, alerts); [`memory`] is what all of them read and change. [`count`] and [`seen`] ask
-//! about earlier events, which are [`records`]. [`prefilter`] saves work.
+//! about earlier events, which are [`records`]. [`prefilter`] and [`quiet`] save work.
 
 mod context;
 mod count;
@@ -12,6 +12,7 @@ mod fields;
 mod gather;
 mod memory;
 mod prefilter;
+mod quiet;
 mod records;
 mod seen;
 mod settle;
@@ -32,6 +33,8 @@ use crate::ruleset::{Rule, RuleIndex, RuleSet, Settings};
 use context::Context;
 use memory::Memory;
 pub(crate) use prefilter::Prefilter;
+pub use quiet::QuietCache;
+use quiet::{Candidate, Validity};
 use records::Records;
 use walk::{Stop, Trail, Walk};
 
@@ -50,10 +53,32 @@ impl RuleSet {
         self.decide(input, state, Detail::Full)
     }
 
+    /// As [`RuleSet::evaluate`], with a cache that knows of outputs that nothing comes of them. It changes no decision,
+    /// only what one costs.
+    pub fn evaluate_with(
+        &self,
+        input: &Input<'_>,
+        state: &dyn State,
+        cache: &mut QuietCache,
+    ) -> Result<Decision, StateError> {
+        let Some(facts) = EventFacts::of(input, &self.settings) else {
+            return Ok(nothing_to_judge(input, &self.settings));
+        };
+        cache.take_up(&self.digest);
+        let candidate = Candidate::of(input, facts.timing);
+        if candidate.as_ref().is_some_and(|candidate| cache.knows(candidate)) {
+            return Ok(nothing_comes_of(facts.timing));
+        }
+        let (decision, validity) = Evaluation::new(self, &facts, state, Detail::Outcome).judge(input)?;
+        if let Some(candidate) = candidate.filter(|_| decision.is_quiet()) {
+            cache.remember(&candidate, validity);
+        }
+        Ok(decision)
+    }
+
     fn decide(&self, input: &Input<'_>, state: &dyn State, detail: Detail) -> Result<Decision, StateError> {
-        // A cache that knows of unchanged outputs that nothing comes of them has its place here.
         match EventFacts::of(input, &self.settings) {
-            Some(facts) => Evaluation::new(self, &facts, state, detail).judge(input),
+            Some(facts) => Ok(Evaluation::new(self, &facts, state, detail).judge(input)?.0),
             None => Ok(nothing_to_judge(input, &self.settings)),
         }
     }
@@ -101,7 +126,10 @@ fn nothing_to_judge(input: &Input<'_>, settings: &Settings) -> Decision {
         Body::Event(Event::Heartbeat(heartbeat)) => heartbeat.time,
         _ => input.append_time,
     };
-    let Timing { time, clamped, late } = Timing::of(time, SignedDuration::ZERO, input, settings);
+    nothing_comes_of(Timing::of(time, SignedDuration::ZERO, input, settings))
+}
+
+fn nothing_comes_of(Timing { time, clamped, late }: Timing) -> Decision {
     Decision { time, clamped, late, lines: Vec::new(), alerts: Vec::new(), changes: Vec::new() }
 }
 
@@ -139,7 +167,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn judge(mut self, input: &Input<'_>) -> Result<Decision, StateError> {
+    /// The decision, and for which other events it would be the same.
+    fn judge(mut self, input: &Input<'_>) -> Result<(Decision, Validity), StateError> {
         match input.body {
             Body::Event(Event::Output(run)) => self.judge_run(run)?,
             Body::Event(Event::Gap(gap)) => self.about.push((Topic::Gap, line::gap(gap))),
@@ -169,7 +198,8 @@ impl<'a> Evaluation<'a> {
             self.judge_line(&Line::about(topic, &text))?;
             at += 1;
         }
-        Ok(self.finish())
+        let validity = Validity { shared: self.records.were_asked(), ..self.walk.context().validity() };
+        Ok((self.finish(), validity))
     }
 
     /// One line about each rule whose pattern was given up, however often.

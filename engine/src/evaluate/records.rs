@@ -1,5 +1,6 @@
 //! A working copy of what rules remember of earlier events, of any agent and command of the partition.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(super) struct Records<'a> {
     histories: BTreeMap<HistoryKey, Working>,
     /// Seen in this event for the first time.
     seen: BTreeMap<SeenKey, Seen>,
+    /// Somebody wanted to know something.
+    asked: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -26,7 +29,12 @@ struct Working {
 
 impl<'a> Records<'a> {
     pub fn new(state: &'a dyn State) -> Records<'a> {
-        Records { state, histories: BTreeMap::new(), seen: BTreeMap::new() }
+        Records { state, histories: BTreeMap::new(), seen: BTreeMap::new(), asked: Cell::new(false) }
+    }
+
+    /// Whether anything was read: then it may be another event that decides what comes of this one.
+    pub fn were_asked(&self) -> bool {
+        self.asked.get()
     }
 
     /// The events of a history.
@@ -84,6 +92,7 @@ impl<'a> Records<'a> {
 
     /// Whether something was seen before.
     pub fn has_seen(&self, at: &SeenKey) -> Result<bool, StateError> {
+        self.asked.set(true);
         Ok(self.seen.contains_key(at) || self.state.has_seen(at)?)
     }
 
@@ -100,6 +109,7 @@ impl<'a> Records<'a> {
     }
 
     fn working(&mut self, at: &HistoryKey) -> Result<&mut Working, StateError> {
+        self.asked.set(true);
         if !self.histories.contains_key(at) {
             let history = self.state.history(at)?.unwrap_or_default();
             self.histories.insert(at.clone(), Working { history, changed: BTreeSet::new() });

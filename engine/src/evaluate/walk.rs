@@ -246,11 +246,11 @@ impl Test {
             Test::Regex(pattern) => pattern.is_match(line.text),
             Test::Pcre2(_, pattern) => context.fits(rule, pattern, line.text),
             Test::SizeMin(bytes) => line.text.len() >= *bytes as usize,
-            Test::Time(range) => context.local_time().is_some_and(|time| range.contains(time.time())),
-            Test::Weekday(days) => context.local_time().is_some_and(|time| days.contains(time.weekday())),
+            Test::Time(range) => context.is_within(range),
+            Test::Weekday(days) => context.is_on(days),
             Test::Never(_) => false,
             Test::Field(condition) => condition.holds(rule, line, context),
-            Test::Run(fact, numbers) => context.run_fact(*fact).is_some_and(|number| numbers.contains(number)),
+            Test::Run(fact, numbers) => context.run_fact_is_in(*fact, numbers),
             Test::RunLate(late) => context.run_is_late() == Some(*late),
         }
     }

@@ -15,6 +15,7 @@ mod ignore;
 mod ignore_key;
 mod language;
 mod lines;
+mod quiet;
 mod random;
 mod run_facts;
 mod seed;

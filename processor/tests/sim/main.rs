@@ -6,6 +6,7 @@
 mod backend;
 mod damage;
 mod oracle;
+mod quiet;
 mod replay;
 mod world;
 
