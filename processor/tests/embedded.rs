@@ -239,3 +239,92 @@ fn publish(log: &EmbeddedLog, records: &[Record], published: &AtomicU64) {
     }
     published.store(next as u64, Ordering::SeqCst);
 }
+
+/// Throws the state away, as `tripline state rebuild` does.
+fn without_state(dir: &Path) -> EmbeddedLog {
+    EmbeddedLog::open_without_state(dir, EmbeddedOptions::default(), APPLICATION).unwrap()
+}
+
+#[test]
+fn a_rebuilt_state_is_the_old_one_and_no_alert_comes_twice() {
+    for seed in seeds(3) {
+        let published = records(seed);
+        let (first, rest) = published.split_at(published.len() / 2);
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.append(&topics().outputs, first).unwrap();
+        process(&log, &|| true);
+        let before = left(&log);
+        let letters = read(&log, &topics().dead_letters).len();
+        // Some of what follows waits when the state is rebuilt.
+        log.append(&topics().outputs, &rest[..50]).unwrap();
+        drop(log);
+
+        let log = without_state(dir.path());
+        assert_eq!(log.state_iter(0).unwrap().count(), 0);
+        assert_eq!(log.told(APPLICATION, 0).unwrap(), Some(first.len() as u64));
+        let mut backend = EmbeddedBackend::new(log.clone(), topics(), APPLICATION);
+        let told = || log.position(APPLICATION, 0).unwrap().unwrap_or(0) >= first.len() as u64;
+        let now = ActiveRules::new(Arc::new(rules(RULES)));
+        let one_batch = Options { batch_records: 1_000_000, ..options() };
+        shard::run(&mut backend, &now, &one_batch, &told, &mut ()).unwrap();
+        assert_eq!(log.position(APPLICATION, 0).unwrap(), Some(first.len() as u64), "a unit spans the told offset");
+        assert_eq!(left(&log), before, "SEED={seed}");
+        assert_eq!(read(&log, &topics().dead_letters).len(), letters, "SEED={seed}");
+
+        log.append(&topics().outputs, &rest[50..]).unwrap();
+        process(&log, &|| true);
+        assert_eq!(left(&log), calm(seed), "SEED={seed}");
+    }
+}
+
+#[test]
+fn a_rebuild_that_is_killed_again_and_again_goes_on_where_it_was() {
+    let seed = 4;
+    let expected = calm(seed);
+    let published = records(seed);
+    let mut random = Random::new(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    log.append(&topics().outputs, &published).unwrap();
+    process(&log, &|| true);
+    drop(log);
+    for _ in 0..10 {
+        // Wiped anew, or gone on with.
+        let log = if random.one_in(3) { without_state(dir.path()) } else { open(dir.path()) };
+        let polls = AtomicU64::new(random.below(60) as u64);
+        let enough = || polls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+        let mut backend = EmbeddedBackend::new(log.clone(), topics(), APPLICATION);
+        shard::run(&mut backend, &ActiveRules::new(Arc::new(rules(RULES))), &options(), &enough, &mut ()).unwrap();
+    }
+    drop(without_state(dir.path()));
+    let log = open(dir.path());
+    process(&log, &|| true);
+    assert_eq!(left(&log), expected);
+}
+
+#[test]
+fn a_rebuild_begins_with_the_first_output_that_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, published) = (open(dir.path()), records(3));
+    log.append(&topics().outputs, &published[..500]).unwrap();
+    process(&log, &|| true);
+    log.enforce_retention(Timestamp::now() + SignedDuration::from_hours(15 * 24)).unwrap();
+    log.append(&topics().outputs, &published[500..]).unwrap();
+    process(&log, &|| true);
+    let alerts = left(&log).alerts;
+    drop(log);
+    let log = without_state(dir.path());
+    process(&log, &|| true);
+    assert_eq!(left(&log).alerts, alerts);
+
+    // As if the world had begun there.
+    let dir = tempfile::tempdir().unwrap();
+    let late = open(dir.path());
+    late.append(&topics().outputs, &published[500..]).unwrap();
+    process(&late, &|| true);
+    let without = |left: Left| -> BTreeMap<Vec<u8>, Vec<u8>> {
+        left.state.into_iter().filter(|(key, _)| *key != StateKey::Activation.to_bytes()).collect()
+    };
+    assert_eq!(without(left(&log)), without(left(&late)));
+}

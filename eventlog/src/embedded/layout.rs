@@ -5,6 +5,8 @@
 //! | `default` | `t` topic name | JSON of the [`TopicSpec`] |
 //! | | `b` partition (4) topic name | [`Tail`] and first offset, see [`Kept`] |
 //! | | `p` partition (4) group | offset (8) |
+//! | | `r` partition (4) group | offset (8): how far the group had told when its state was thrown away, see `rebuild` |
+//! | | `w` | group: its state is being thrown away |
 //! | `state` | partition (4) key | value |
 //! | `topic:NAME` | partition (4) offset (8) | [`RecordHead`], then the record as [`codec`](super::codec) writes it |
 //!
@@ -35,6 +37,22 @@ pub(super) fn topic_key(topic: &str) -> Vec<u8> {
 pub(super) fn kept_key(topic: &str, partition: u32) -> Vec<u8> {
     [b"b", partition.to_be_bytes().as_slice(), topic.as_bytes()].concat()
 }
+
+/// All positions lie under this prefix.
+pub(super) const POSITION_PREFIX: &[u8] = b"p";
+
+/// The partition and the group in a position's key.
+pub(super) fn position_from_key(key: &[u8]) -> Option<(u32, &[u8])> {
+    let (partition, group) = key.strip_prefix(POSITION_PREFIX)?.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*partition), group))
+}
+
+pub(super) fn told_key(group: &str, partition: u32) -> Vec<u8> {
+    [b"r", partition.to_be_bytes().as_slice(), group.as_bytes()].concat()
+}
+
+/// The mark that state is being thrown away.
+pub(super) const DOOMED_STATE: &[u8] = b"w";
 
 pub(super) fn position_key(group: &str, partition: u32) -> Vec<u8> {
     [b"p", partition.to_be_bytes().as_slice(), group.as_bytes()].concat()

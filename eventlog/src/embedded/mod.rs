@@ -39,6 +39,7 @@ mod options;
 mod place;
 mod protocol;
 mod reader;
+mod rebuild;
 mod retention;
 mod server;
 mod store;
@@ -125,7 +126,7 @@ pub struct Position {
 impl EmbeddedLog {
     /// Opens the log in a directory, which is made when missing.
     pub fn open(dir: &Path, options: EmbeddedOptions) -> Result<EmbeddedLog, OpenError> {
-        let store = open::open_owned(dir, &options)?;
+        let store = open::open_owned(dir, &options, open::Files::Whole)?;
         let failed = |error: LogError| OpenError::Failed { dir: dir.to_owned(), source: error.into() };
         let mut topics = BTreeMap::new();
         let mut tails = HashMap::new();

@@ -20,6 +20,7 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::{
     options::EmbeddedOptions,
+    rebuild,
     store::{Db, Store},
 };
 
@@ -127,8 +128,17 @@ impl std::fmt::Display for Owner {
     }
 }
 
+/// What opening expects of the data files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// All are there and can be opened; anything else is refused.
+    Whole,
+    /// Some may be missing or damaged: reading them is an error then, opening the log is not.
+    MayBeDamaged,
+}
+
 /// Opens the directory for its owner, making what is missing.
-pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions) -> Result<Store, OpenError> {
+pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions, files: Files) -> Result<Store, OpenError> {
     make_dir(dir)?;
     let claim = Claim::new(dir)?;
     // RocksDB looks at its lock too, but only after files that a living owner may be replacing.
@@ -150,6 +160,7 @@ pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions) -> Result<Store,
         check_current(dir)?;
     }
     let mut database = options.database();
+    database.set_paranoid_checks(files == Files::Whole);
     database.create_if_missing(is_new);
     database.create_missing_column_families(true);
     let families = if is_new { Vec::new() } else { families(dir, &database)? };
@@ -159,7 +170,10 @@ pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions) -> Result<Store,
     if is_new {
         write_format(dir)?;
     }
-    Ok(Store { db, dir: dir.to_owned(), cache, _claim: Some(claim) })
+    let store = Store { db, dir: dir.to_owned(), cache, _claim: Some(claim) };
+    rebuild::finish(&store, options)
+        .map_err(|error| OpenError::Failed { dir: dir.to_owned(), source: error.into() })?;
+    Ok(store)
 }
 
 /// Opens a directory that nobody owns, without writing to it.

@@ -23,6 +23,11 @@ impl EmbeddedReader {
     pub(super) fn new(log: EmbeddedLog, topic: Arc<Topic>) -> EmbeddedReader {
         EmbeddedReader { log, topic, positions: Positions::default() }
     }
+
+    /// The offset that a partition is read from next; `None` when it was never positioned.
+    pub fn next_offset(&self, partition: u32) -> Option<u64> {
+        self.positions.next.get(&partition).copied()
+    }
 }
 
 impl Reader for EmbeddedReader {

@@ -230,7 +230,16 @@ impl Store {
     }
 
     pub(super) fn position(&self, group: &str, partition: u32) -> Result<Option<u64>, LogError> {
-        let value = self.db.get(layout::position_key(group, partition));
+        self.offset(&layout::position_key(group, partition), group)
+    }
+
+    /// See [`EmbeddedLog::told`](super::EmbeddedLog::told).
+    pub(super) fn told(&self, group: &str, partition: u32) -> Result<Option<u64>, LogError> {
+        self.offset(&layout::told_key(group, partition), group)
+    }
+
+    fn offset(&self, key: &[u8], group: &str) -> Result<Option<u64>, LogError> {
+        let value = self.db.get(key);
         let value = value.map_err(|error| self.error(&format!("read the position of `{group}`"), error))?;
         let read = value.map(|bytes| {
             let bytes = bytes.try_into().map_err(|_| self.damage(format!("the position of `{group}`")))?;
