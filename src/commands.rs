@@ -14,7 +14,7 @@ pub fn identity(settings: &Settings) -> anyhow::Result<Identity> {
 }
 
 /// The commands of settings, of the commands file and of the OSSEC configuration, checked together. None at all is an
-/// error.
+/// error, and so is one that this process can't start as the user it names.
 pub fn plan(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>) -> anyhow::Result<Plan> {
     let plan = checked(settings, file, ossec_conf)?;
     if plan.commands().is_empty() {
@@ -23,6 +23,7 @@ pub fn plan(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>)
              --commands (rules/commands.toml has some), or an OSSEC configuration with --ossec-conf"
         );
     }
+    plan.check_users()?;
     Ok(plan)
 }
 

@@ -124,6 +124,7 @@ fn pasted_output(key: Key, output: Vec<u8>) -> Stored {
         format: Format::FullCommand,
         started: now,
         duration_ms: 0,
+        start_delay_ms: None,
         ending: Ending::Exited(0),
         truncated_from: None,
         stderr_tail: Vec::new(),

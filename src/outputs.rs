@@ -156,8 +156,12 @@ fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
         Ending::NotStarted(reason) => format!("not started: {reason}"),
     };
     let cut = run.truncated_from.map_or_else(String::new, |full| format!(" of {}", print::bytes(full)));
+    // A start within the second is as good as on time.
+    let delay = run.start_delay_ms.filter(|delay| *delay >= 1_000);
+    let delay =
+        delay.map_or_else(String::new, |delay| format!(", started {}.{} s late", delay / 1_000, delay % 1_000 / 100));
     let text = format!(
-        "--- {time} {}: {ending} in {} ms, {}{cut}, run {}",
+        "--- {time} {}: {ending} in {} ms, {}{cut}{delay}, run {}",
         run.key,
         run.duration_ms,
         print::bytes(run.output.len() as u64),

@@ -171,7 +171,7 @@ impl Default for Kafka {
 }
 
 /// `TRIPLINE_` variables that are no settings: the tests' own.
-const NOT_SETTINGS: [&str; 5] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE"];
+const NOT_SETTINGS: [&str; 7] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS"];
 const PREFIX: &str = "TRIPLINE_";
 
 impl Settings {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tripline_eventlog::{LogError, Publisher};
 use tripline_schemas::event::Heartbeat;
 use tripline_schemas::{Run, RunId};
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::publish::Publication;
 use crate::runner::{self, Outcome, execute};
 use crate::schedule::{self, Job};
@@ -120,7 +121,7 @@ impl Collector {
 
     /// Starts what is due until asked to stop, then ends what still runs. Gives the number of runs that ended.
     async fn collect(&self, spool: &SpoolHandle, stop: &Stop, halt: &Stop) -> u64 {
-        let clock = Instant::now();
+        let clock = Clock::start();
         let commands: Vec<Arc<PlannedCommand>> = self.plan.commands().iter().cloned().map(Arc::new).collect();
         let mut jobs: Vec<Job> = commands.iter().map(|command| Job::new(command)).collect();
         let mut running: JoinSet<(usize, Result<(), SpoolGone>)> = JoinSet::new();
@@ -129,14 +130,14 @@ impl Collector {
             let now = clock.elapsed();
             let decision = schedule::due(&jobs, now, self.settings.concurrency);
             for index in decision.start {
-                jobs[index].begin(now);
-                let run = self.one_run(&commands[index], spool, halt);
+                let due = Due { at: jobs[index].begin(now), clock };
+                let run = self.one_run(&commands[index], due, spool, halt);
                 running.spawn(async move { (index, run.await) });
             }
             tokio::select! {
                 () = stop.asked() => break,
                 () = halt.asked() => break,
-                () = sleep_until_some(decision.look_again.map(|at| clock + at)) => {}
+                () = sleep_some(decision.look_again.map(|at| at.saturating_sub(now).min(LOOK_EVERY))) => {}
                 Some(done) = running.join_next() => {
                     let (index, result) = done.unwrap_or_else(resume);
                     jobs[index].end();
@@ -162,6 +163,7 @@ impl Collector {
     fn one_run(
         &self,
         command: &Arc<PlannedCommand>,
+        due: Due,
         spool: &SpoolHandle,
         halt: &Stop,
     ) -> impl Future<Output = Result<(), SpoolGone>> + Send + 'static {
@@ -171,9 +173,10 @@ impl Collector {
         async move {
             let ticket = spool.begin(intent).await?;
             observer.tell(Progress::Started { key: command.key.clone() });
+            let start_delay = due.clock.elapsed().saturating_sub(due.at);
             let mut outcome = execute(&command, &halt, stop_grace).await;
             let leftover = outcome.leftover.take();
-            let end = end(outcome);
+            let end = End { start_delay_ms: Some(runner::millis(start_delay)), ..end(outcome) };
             let mut finished = Progress::Finished {
                 id: RunId { spool: Uuid::nil(), sequence: 0 },
                 key: command.key.clone(),
@@ -217,6 +220,17 @@ pub fn run_once(command: &PlannedCommand, identity: &Identity, stop: &Stop) -> R
 /// How long ending commands may take at a stop beyond twice the grace: for KILL, and for the disk.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
+/// How long is slept at most before the clock is looked at again: sleeping timers stand still while the host is
+/// suspended, and the clock that commands are planned by does not.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// When a run was due.
+#[derive(Clone, Copy)]
+struct Due {
+    at: Duration,
+    clock: Clock,
+}
+
 fn intent(command: &PlannedCommand, identity: &Identity) -> Intent {
     Intent {
         key: command.key.clone(),
@@ -233,6 +247,7 @@ fn end(outcome: Outcome) -> End {
     End {
         started: outcome.started,
         duration_ms: runner::millis(outcome.duration),
+        start_delay_ms: None,
         ending: outcome.ending,
         truncated_from: outcome.truncated_from,
         stderr_tail: outcome.stderr_tail,
@@ -245,9 +260,9 @@ fn event_loop() -> Result<tokio::runtime::Runtime, CollectError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CollectError::Start)
 }
 
-async fn sleep_until_some(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
+async fn sleep_some(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
         None => std::future::pending().await,
     }
 }

@@ -46,6 +46,12 @@ pub struct CommandSpec {
     /// Where the command runs; the collector's own working directory when absent.
     #[serde(default)]
     pub working_directory: Option<PathBuf>,
+    /// The user it runs as, with all groups of that user; the collector's own when absent. Only root may name another.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The group it runs as, in place of the user's own group. Only with `user`.
+    #[serde(default)]
+    pub group: Option<String>,
     /// The first run waits a part of the interval, at most this fraction of it (0 to 1). The settings' `splay` when
     /// absent.
     #[serde(default)]
@@ -67,6 +73,8 @@ impl CommandSpec {
             output_bytes_max: None,
             environment: BTreeMap::new(),
             working_directory: None,
+            user: None,
+            group: None,
             splay: None,
             origin: None,
         }
@@ -169,6 +177,8 @@ mod tests {
             output_bytes_max = 4096
             environment = { LC_ALL = "de_DE.UTF-8" }
             working_directory = "/tmp"
+            user = "nobody"
+            group = "adm"
             splay = 0.5
             "#,
         )
@@ -179,6 +189,7 @@ mod tests {
         assert_eq!(specs[1].format, Format::FullCommand);
         assert_eq!(specs[1].every, Some(Interval::from_secs(60)));
         assert_eq!(specs[1].environment["LC_ALL"], "de_DE.UTF-8");
+        assert_eq!((specs[1].user.as_deref(), specs[1].group.as_deref()), (Some("nobody"), Some("adm")));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!
 //! It does not judge outputs: rules live in the processor.
 
+mod clock;
 pub mod collect;
 pub mod config;
 pub mod duration;
@@ -24,6 +25,7 @@ pub mod runner;
 pub mod schedule;
 pub mod spool;
 pub mod stop;
+pub mod user;
 
 pub use collect::{CollectError, Collector, Summary, run_once};
 pub use config::{CommandLine, CommandSpec, Identity, Settings};
@@ -31,6 +33,7 @@ pub use duration::Interval;
 pub use observe::{Observer, Progress};
 pub use plan::{Plan, PlanErrors, PlannedCommand};
 pub use stop::Stop;
+pub use user::RunAs;
 
 /// The version that runs and heartbeats carry.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tripline_schemas::{Format, Key};
 
 use crate::config::{CommandLine, CommandSpec, EVERY_DEFAULT, OUTPUT_BYTES_MAX_DEFAULT, Settings, TIMEOUT_DEFAULT};
+use crate::user::RunAs;
 
 /// The shortest time between two runs of a command.
 pub const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -43,6 +44,8 @@ pub struct PlannedCommand {
     pub environment: BTreeMap<String, String>,
     /// Where it runs, when not in the collector's own working directory.
     pub working_directory: Option<PathBuf>,
+    /// Whom it runs as, when not as the collector's own user.
+    pub run_as: Option<RunAs>,
     /// How long the first run waits after the collector's start.
     pub first_after: Duration,
 }
@@ -99,6 +102,20 @@ impl Plan {
     /// The command of this name.
     pub fn command(&self, name: &str) -> Option<&PlannedCommand> {
         self.commands.iter().find(|command| command.key.command() == name)
+    }
+
+    /// Finds out whether this process can start the commands as the users they name. Not a part of [`Plan::check`], since
+    /// settings are also checked on machines that don't have those users, and by people who are not root.
+    pub fn check_users(&self) -> Result<(), PlanErrors> {
+        let errors: Vec<PlanError> = self
+            .commands
+            .iter()
+            .filter_map(|command| {
+                let error = command.run_as.as_ref()?.look_up().err()?;
+                Some(PlanError { place: format!("command `{}`", command.key.command()), what: error.to_string() })
+            })
+            .collect();
+        if errors.is_empty() { Ok(()) } else { Err(PlanErrors(errors)) }
     }
 
     /// Command name to seconds between runs, as heartbeats tell it.
@@ -170,6 +187,18 @@ fn check_command(
     if !(1..=OUTPUT_BYTES_MAX).contains(&output_bytes_max) {
         wrong(format!("`output_bytes_max` is {output_bytes_max}; between 1 and {OUTPUT_BYTES_MAX} bytes can be kept"));
     }
+    let run_as = match (&spec.user, &spec.group) {
+        (Some(user), _) if user.is_empty() || user.contains('\0') => {
+            wrong("`user` is not a user's name; leave it out for the collector's own user".to_owned());
+            None
+        }
+        (Some(user), group) => Some(RunAs { user: user.clone(), group: group.clone() }),
+        (None, Some(group)) => {
+            wrong(format!("`group` is `{group}` and there is no `user`; a group needs a user to go with it"));
+            None
+        }
+        (None, None) => None,
+    };
     let splay = spec.splay.unwrap_or(settings.splay);
     if spec.splay.is_some() && !(0.0..=1.0).contains(&splay) {
         wrong(format!("`splay` is {splay}; it is a fraction between 0 and 1"));
@@ -197,6 +226,7 @@ fn check_command(
         output_bytes_max,
         environment: spec.environment.clone(),
         working_directory: spec.working_directory.clone(),
+        run_as,
         first_after,
     })
 }
@@ -248,6 +278,8 @@ mod tests {
             CommandSpec { name: Some(String::new()), ..shell("f") },
             CommandSpec::new(CommandLine::Program(vec![])),
             CommandSpec { environment: [("A=B".to_owned(), String::new())].into(), ..shell("g") },
+            CommandSpec { user: Some(String::new()), ..shell("h") },
+            CommandSpec { group: Some("adm".into()), ..shell("i") },
         ];
         let errors = errors(&specs);
         for (part, at) in [
@@ -258,7 +290,7 @@ mod tests {
         ] {
             assert!(errors[at].starts_with(part), "{at}: {errors:#?}");
         }
-        for number in 3..=11 {
+        for number in 3..=13 {
             let place = format!("command {number} ");
             assert!(errors.iter().any(|error| error.starts_with(&place)), "{place}: {errors:#?}");
         }

@@ -4,6 +4,9 @@
 //! otherwise, so that its output does not depend on the language of the host. Its standard output is read to the end:
 //! the first bytes are kept, the rest is counted. At the time limit the group gets TERM, five seconds later KILL.
 //!
+//! A command that names a user gets that user's groups, `HOME`, `USER` and `LOGNAME` too; who that is is looked up for
+//! each run, so that a change of the user database needs no restart.
+//!
 //! A process that the command leaves behind may hold the output open for ever. So when the command itself has ended,
 //! the end of its output is waited for a moment only; then the rest of the group is killed, and the run goes on without
 //! it. Processes that left the group (with `setsid`) survive that, and are no longer listened to. One that has closed
@@ -21,6 +24,7 @@ use tokio::time::{Instant, sleep_until};
 use tripline_schemas::Ending;
 
 use crate::config::CommandLine;
+use crate::user::{Credentials, RunAs};
 use crate::{PlannedCommand, Stop};
 
 /// How much of the end of standard error is kept, in bytes.
@@ -86,11 +90,12 @@ enum Cut {
 /// Runs a command to its end. Never takes longer than its time limit and some seconds of grace. When asked to stop,
 /// the command may go on for `stop_grace`; then it is ended, and the run is interrupted.
 pub async fn execute(command: &PlannedCommand, stop: &Stop, stop_grace: Duration) -> Outcome {
+    let process = process(command).await;
     let started = Timestamp::now();
     let clock = Instant::now();
-    let mut child = match process(command).spawn() {
+    let mut child = match process.and_then(|mut process| process.spawn().map_err(|error| why(command, &error))) {
         Ok(child) => child,
-        Err(error) => return not_started(started, command, &error),
+        Err(reason) => return not_started(started, reason),
     };
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let mut output = Output::new(child.stdout.take(), command.output_bytes_max);
@@ -161,7 +166,8 @@ pub async fn execute(command: &PlannedCommand, stop: &Stop, stop_grace: Duration
     Outcome { started, duration, ending, output, truncated_from, stderr_tail: errors.bytes, leftover }
 }
 
-fn process(command: &PlannedCommand) -> Command {
+/// The process to start, or why there is none.
+async fn process(command: &PlannedCommand) -> Result<Command, String> {
     let mut process = match &command.command {
         CommandLine::Shell(text) => {
             let mut shell = Command::new("/bin/sh");
@@ -174,25 +180,48 @@ fn process(command: &PlannedCommand) -> Command {
             program
         }
     };
-    process.env("LC_ALL", "C").envs(&command.environment).process_group(0);
+    process.env("LC_ALL", "C").process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(directory) = &command.working_directory {
+    let directory = command.working_directory.as_deref();
+    if let Some(run_as) = &command.run_as {
+        let credentials = look_up(run_as, command.timeout).await?;
+        credentials.apply(&mut process, directory).map_err(|error| why(command, &error))?;
+    } else if let Some(directory) = directory {
         process.current_dir(directory);
     }
-    process
+    process.envs(&command.environment);
+    Ok(process)
 }
 
-fn not_started(started: Timestamp, command: &PlannedCommand, error: &io::Error) -> Outcome {
+/// Asks who a user is, on a thread of its own and for no longer than the command may take: the user database may be on
+/// the network, and one that hangs must not hold up other commands.
+async fn look_up(run_as: &RunAs, time_limit: Duration) -> Result<Credentials, String> {
+    let who = run_as.clone();
+    let asked = tokio::task::spawn_blocking(move || who.look_up());
+    match tokio::time::timeout(time_limit, asked).await {
+        Ok(Ok(found)) => found.map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(format!("could not look up user `{}`: {error}", run_as.user)),
+        Err(_) => Err(format!("could not look up user `{}`: no answer within {time_limit:?}", run_as.user)),
+    }
+}
+
+/// What the operating system refused, and why.
+fn why(command: &PlannedCommand, error: &io::Error) -> String {
     // The operating system gives one error for a missing program and for a missing directory.
     let what = match (&command.working_directory, &command.command) {
         (Some(directory), _) if !directory.is_dir() => format!("working directory `{}`", directory.display()),
         (_, CommandLine::Program(words)) => format!("`{}`", words[0]),
         (_, CommandLine::Shell(_)) => "`/bin/sh`".to_owned(),
     };
+    let who = command.run_as.as_ref().map_or_else(String::new, |run_as| format!(" as user `{}`", run_as.user));
+    format!("{what}{who}: {error}")
+}
+
+fn not_started(started: Timestamp, reason: String) -> Outcome {
     Outcome {
         started,
         duration: Duration::ZERO,
-        ending: Ending::NotStarted(format!("{what}: {error}")),
+        ending: Ending::NotStarted(reason),
         output: Vec::new(),
         truncated_from: None,
         stderr_tail: Vec::new(),

@@ -1,7 +1,8 @@
 //! Which commands to start now. Pure: times come in, decisions go out; the caller owns the clock and the processes.
 //!
-//! Times are durations since the collector's start, by a clock that does not jump ([`std::time::Instant`]): setting the
-//! wall clock neither starts nor delays a command.
+//! Times are durations since the collector's start, by a clock that does not jump and counts the time that the host is
+//! suspended: setting the wall clock neither starts nor delays a command, and after a suspension each command that
+//! was missed runs once.
 
 use std::time::Duration;
 
@@ -37,14 +38,16 @@ impl Job {
         Job { every: command.every, next: command.first_after, running_since: None }
     }
 
-    /// Notes that a run began. The next one is due on the grid of intervals; intervals that passed meanwhile are left
+    /// Notes that a run begins, and gives the time at which it was due. The next one is due on the grid of intervals; intervals that passed meanwhile are left
     /// out, not caught up with.
-    pub fn begin(&mut self, now: Duration) {
+    pub fn begin(&mut self, now: Duration) -> Duration {
         debug_assert!(self.running_since.is_none(), "a command never overlaps with itself");
         let passed = now.saturating_sub(self.next).as_nanos() / self.every.as_nanos();
         let steps = u32::try_from(passed + 1).unwrap_or(u32::MAX);
-        self.next = self.next.saturating_add(self.every.saturating_mul(steps));
+        let due = self.next;
+        self.next = due.saturating_add(self.every.saturating_mul(steps));
         self.running_since = Some(now);
+        due
     }
 
     /// Notes that the run ended.
@@ -136,7 +139,8 @@ mod tests {
         let mut jobs = [job(10, 0)];
         started(&mut jobs, 0, 8);
         jobs[0].end();
-        assert_eq!(started(&mut jobs, 100_005, 8), [0]);
+        assert_eq!(due(&jobs, secs(100_005), 8).start, [0]);
+        assert_eq!(jobs[0].begin(secs(100_005)), secs(10), "how late it is counts from the first run that was missed");
         jobs[0].end();
         assert_eq!(due(&jobs, secs(100_005), 8), Decision { start: vec![], look_again: Some(secs(100_010)) });
     }
@@ -158,6 +162,35 @@ mod tests {
         let decision = due(&jobs, secs(1), 2);
         assert_eq!(decision, Decision { start: vec![], look_again: Some(PLACE_HELD_MAX) });
         assert_eq!(started(&mut jobs, 5, 2), [2]);
+    }
+
+    #[test]
+    fn a_thousand_commands_that_become_due_together_share_the_places_fairly() {
+        // Each takes 20 ms; eight at a time need 2.5 s for all of them, within the 10 s of the interval.
+        const TAKES: Duration = Duration::from_millis(20);
+        let mut jobs = vec![job(10, 0); 1000];
+        let mut runs = vec![0_u32; jobs.len()];
+        let mut running: Vec<(Duration, usize)> = Vec::new();
+        let mut latest = Duration::ZERO;
+        let mut now = Duration::ZERO;
+        while now < secs(100) {
+            running.retain(|&(end, index)| {
+                if end <= now {
+                    jobs[index].end();
+                }
+                end > now
+            });
+            let decision = due(&jobs, now, 8);
+            for &index in &decision.start {
+                latest = latest.max(now - jobs[index].begin(now));
+                runs[index] += 1;
+                running.push((now + TAKES, index));
+            }
+            assert!(running.len() <= 8);
+            now = running.iter().map(|&(end, _)| end).chain(decision.look_again).min().expect("there is always more");
+        }
+        assert!(runs.iter().all(|&count| count == 10), "{runs:?}");
+        assert_eq!(latest, TAKES * (1000 / 8 - 1), "nobody waits longer than for those before it");
     }
 
     #[test]

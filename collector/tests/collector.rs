@@ -122,6 +122,7 @@ fn every_run_is_published_with_its_facts_and_a_heartbeat_comes_first() {
     for (index, run) in runs.iter().enumerate() {
         assert_eq!((run.id.spool, run.id.sequence), (heartbeat.spool, index as u64 + 1));
         assert_eq!(run.address.as_deref(), Some("192.0.2.1"));
+        assert!(run.start_delay_ms.is_some(), "how late a planned run started is a fact of it");
     }
     let greeting = runs.iter().find(|run| run.key.command() == "greeting").unwrap();
     assert_eq!(greeting.output, b"a\xff\n");

@@ -49,6 +49,7 @@ fn run(command: &str, format: Format, size: usize, first_port: u32) -> Event {
         format,
         started: Timestamp::UNIX_EPOCH,
         duration_ms: 12,
+        start_delay_ms: None,
         ending: Ending::Exited(0),
         truncated_from: None,
         stderr_tail: Vec::new(),

@@ -329,6 +329,7 @@ fn the_host_of_a_commands_output_is_its_location_or_the_agents_short_name() {
             format: Format::FullCommand,
             started: Timestamp::UNIX_EPOCH,
             duration_ms: 1,
+            start_delay_ms: None,
             ending: Ending::Exited(0),
             truncated_from: None,
             stderr_tail: Vec::new(),

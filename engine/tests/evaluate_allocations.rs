@@ -43,6 +43,7 @@ fn allocations(rules: &RuleSet, output: String) -> usize {
         format: Format::Command,
         started: Timestamp::UNIX_EPOCH,
         duration_ms: 1,
+        start_delay_ms: None,
         ending: Ending::Exited(0),
         truncated_from: None,
         stderr_tail: Vec::new(),

@@ -113,6 +113,7 @@ mod header {
     pub const ALIAS: &str = "tripline_alias";
     pub const FORMAT: &str = "tripline_format";
     pub const DURATION_MS: &str = "tripline_duration_ms";
+    pub const START_DELAY_MS: &str = "tripline_start_delay_ms";
     pub const ENDING: &str = "tripline_ending";
     pub const EXIT_CODE: &str = "tripline_exit_code";
     pub const SIGNAL: &str = "tripline_signal";
@@ -216,6 +217,9 @@ fn output_record(run: &Run) -> Record {
     }
     headers.push(header::FORMAT, run.format.as_str());
     headers.push(header::DURATION_MS, run.duration_ms.to_string());
+    if let Some(delay) = run.start_delay_ms {
+        headers.push(header::START_DELAY_MS, delay.to_string());
+    }
     push_ending(&mut headers, &run.ending);
     if let Some(size) = run.truncated_from {
         headers.push(header::TRUNCATED_FROM, size.to_string());
@@ -245,6 +249,7 @@ fn run(record: &Record) -> Result<Run, DecodeError> {
         format: format.map_err(|()| envelope::bad(record, header::FORMAT, "`command` or `full_command`"))?,
         started: envelope::time(record)?,
         duration_ms: required_number(record, header::DURATION_MS)?,
+        start_delay_ms: envelope::number(record, header::START_DELAY_MS)?,
         ending: ending(record)?,
         truncated_from: envelope::number(record, header::TRUNCATED_FROM)?,
         stderr_tail: record.headers.get(header::STDERR_TAIL).unwrap_or_default().to_vec(),

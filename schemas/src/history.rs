@@ -74,6 +74,9 @@ pub struct HistoryLine {
     /// Of a run: how long it took, in milliseconds; 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// Of a run: how long after it was due it started, in milliseconds; unknown when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_delay_ms: Option<u64>,
     /// Of a run: how it ended; `{"exited":0}` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
@@ -339,6 +342,7 @@ impl HistoryLine {
             format: self.format.unwrap_or_default(),
             started,
             duration_ms,
+            start_delay_ms: self.start_delay_ms,
             ending: self.ending.unwrap_or(Ending::Exited(0)),
             truncated_from: self.truncated_from,
             stderr_tail: bytes(self.stderr, self.stderr_base64, "stderr", "stderr_base64")?.unwrap_or_default(),
@@ -387,6 +391,7 @@ impl HistoryLine {
                 ("format", self.format.is_some()),
                 ("run", self.run.is_some()),
                 ("duration_ms", self.duration_ms.is_some()),
+                ("start_delay_ms", self.start_delay_ms.is_some()),
                 ("ending", self.ending.is_some()),
                 ("truncated_from", self.truncated_from.is_some()),
                 ("stderr", self.stderr.is_some()),
@@ -448,6 +453,7 @@ impl From<&Run> for HistoryLine {
             time: Some(run.started),
             run: Some(run.id),
             duration_ms: Some(run.duration_ms),
+            start_delay_ms: run.start_delay_ms,
             ending: Some(run.ending.clone()),
             truncated_from: run.truncated_from,
             stderr,

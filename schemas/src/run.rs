@@ -136,6 +136,10 @@ pub struct Run {
     pub started: Timestamp,
     /// How long it took, in milliseconds, by a clock that does not jump.
     pub duration_ms: u64,
+    /// How long after it was due the run started, in milliseconds, by a clock that does not jump: it waited for a place
+    /// among the concurrent commands, for its own last run, for the disk, or for a host that slept. `None` when nobody
+    /// measured it: in runs that were not planned, that were interrupted, or that an earlier version wrote.
+    pub start_delay_ms: Option<u64>,
     /// How it ended.
     pub ending: Ending,
     /// The full size of the output in bytes, when `output` holds only its beginning.

@@ -298,6 +298,7 @@ impl Reader<'_> {
                         .unwrap_or(Format::Command),
                     started: time,
                     duration_ms,
+                    start_delay_ms: None,
                     ending: ending.clone(),
                     truncated_from: it.truncated_from.as_ref().map(|full| full.value),
                     stderr_tail: it.stderr.as_ref().map(|text| text.value.clone().into_bytes()).unwrap_or_default(),

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
@@ -213,4 +214,54 @@ fn a_run_is_interrupted_when_the_collector_stops() {
     stop.ask_after(Duration::from_millis(200));
     let outcome = run_until(shell("echo so far; sleep 1000"), &stop);
     assert_eq!(outcome.ending, Ending::Interrupted);
+}
+
+/// What `id` and the like print on this machine for a user.
+fn printed(words: &[&str]) -> String {
+    let out = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Root's collector runs the command as the user, with the user's groups and nobody else's; anybody else's refuses to
+/// start it and says what to do.
+#[test]
+fn a_command_runs_as_the_user_that_it_names_or_not_at_all() {
+    let text = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME";
+    let outcome = run(CommandSpec { user: Some("nobody".into()), ..shell(text) });
+    if !rustix::process::geteuid().is_root() {
+        let Ending::NotStarted(reason) = outcome.ending else { panic!("{outcome:?}") };
+        assert!(reason.contains("must be started by root"), "{reason}");
+        return;
+    }
+    let home = printed(&["sh", "-c", "echo ~nobody"]);
+    let ids = ["-u", "-g", "-G"].map(|what| printed(&["id", what, "nobody"])).concat();
+    assert_eq!(String::from_utf8(outcome.output).unwrap(), format!("{ids}{} nobody nobody\n", home.trim()));
+
+    // `adm` instead of the user's own group; what the settings say about the environment stands.
+    let spec = CommandSpec {
+        user: Some("nobody".into()),
+        group: Some("adm".into()),
+        environment: [("HOME".to_owned(), "/elsewhere".to_owned())].into(),
+        ..shell("id -g; id -G | tr ' ' '\\n' | sort -n | uniq -d; echo $HOME")
+    };
+    let adm = printed(&["sh", "-c", "getent group adm | cut -d: -f3"]);
+    assert_eq!(String::from_utf8(run(spec).output).unwrap(), format!("{adm}/elsewhere\n"));
+
+    // Nothing of root's is left: neither a file nor a directory that is root's alone.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "x").unwrap();
+    let as_nobody = |spec| CommandSpec { user: Some("nobody".into()), ..spec };
+    let outcome = run(as_nobody(shell(&format!("cat {}", secret.display()))));
+    assert_eq!((outcome.ending, outcome.output.len()), (Ending::Exited(1), 0));
+    let inside = CommandSpec { working_directory: Some(dir.path().to_owned()), ..as_nobody(shell("pwd")) };
+    let Ending::NotStarted(reason) = run(inside).ending else { panic!("it entered a directory of root's") };
+    assert!(reason.ends_with("as user `nobody`: Permission denied (os error 13)"), "{reason}");
+}
+
+#[test]
+fn a_user_who_is_not_known_is_named_and_nothing_is_started() {
+    let outcome = run(CommandSpec { user: Some("no-such-user".into()), ..shell("echo") });
+    assert_eq!(outcome.ending, Ending::NotStarted("this machine has no user `no-such-user`".into()));
 }

@@ -92,6 +92,8 @@ pub struct End {
     pub started: Timestamp,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// How long after it was due it started, in milliseconds; `None` when nobody measured it.
+    pub start_delay_ms: Option<u64>,
     /// How it ended.
     pub ending: Ending,
     /// The full size of the output in bytes, when it was cut.
@@ -114,6 +116,7 @@ impl Intent {
             format: self.format,
             started: end.started,
             duration_ms: end.duration_ms,
+            start_delay_ms: end.start_delay_ms,
             ending: end.ending,
             truncated_from: end.truncated_from,
             stderr_tail: end.stderr_tail,
@@ -252,6 +255,7 @@ impl Spool {
             let end = End {
                 started: *started,
                 duration_ms: 0,
+                start_delay_ms: None,
                 ending: Ending::Interrupted,
                 truncated_from: None,
                 stderr_tail: Vec::new(),

@@ -21,6 +21,7 @@ fn end(output: impl Into<Vec<u8>>) -> End {
     End {
         started: Timestamp::UNIX_EPOCH,
         duration_ms: 5,
+        start_delay_ms: Some(20),
         ending: Ending::Exited(0),
         truncated_from: None,
         stderr_tail: b"warning".to_vec(),

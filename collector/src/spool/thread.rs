@@ -224,6 +224,7 @@ mod tests {
         End {
             started: Timestamp::UNIX_EPOCH,
             duration_ms: 1,
+            start_delay_ms: None,
             ending: Ending::Exited(0),
             truncated_from: None,
             stderr_tail: Vec::new(),

@@ -36,6 +36,7 @@ pub fn run(format: Format, sequence: u64, at: i64, output: impl AsRef<[u8]>) -> 
         format,
         started: time(at),
         duration_ms: 1000,
+        start_delay_ms: None,
         ending: Ending::Exited(0),
         truncated_from: None,
         stderr_tail: Vec::new(),

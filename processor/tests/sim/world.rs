@@ -234,6 +234,7 @@ impl Collector {
             format,
             started: now + SignedDuration::from_secs(self.skew - delay),
             duration_ms: 10,
+            start_delay_ms: None,
             ending,
             truncated_from: random.one_in(15).then_some(output.len() as u64 + 1_000),
             stderr_tail: Vec::new(),

@@ -30,6 +30,7 @@ pub fn run() -> Run {
         format: Format::FullCommand,
         started: "2025-08-14T13:52:16.026104Z".parse().unwrap(),
         duration_ms: 137,
+        start_delay_ms: None,
         ending: Ending::Exited(0),
         truncated_from: None,
         stderr_tail: b"netstat: \xff\xfe\n".to_vec(),
@@ -49,6 +50,7 @@ pub fn bare_run(ending: Ending) -> Run {
         format: Format::Command,
         started: "2025-08-14T13:52:16Z".parse().unwrap(),
         duration_ms: 0,
+        start_delay_ms: None,
         ending,
         truncated_from: None,
         stderr_tail: Vec::new(),
@@ -112,6 +114,11 @@ pub fn events() -> Vec<(&'static str, Event)> {
             }),
         ),
     ]
+}
+
+/// Events with fields that came after the first ones: not in the history of version 1, which is never changed.
+pub fn later_events() -> Vec<(&'static str, Event)> {
+    vec![("output-delayed", Event::Output(Run { start_delay_ms: Some(1_250), ..run() }))]
 }
 
 pub fn alerts() -> Vec<(&'static str, Alert)> {

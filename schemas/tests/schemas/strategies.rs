@@ -57,9 +57,10 @@ pub fn format() -> impl Strategy<Value = Format> {
 pub fn run() -> impl Strategy<Value = Run> {
     let names = (key(), any::<bool>(), text(), option::of(text()));
     let facts = (run_id(), format(), time(), any::<u64>(), ending(), option::of(any::<u64>()), text());
+    let facts = (facts, option::of(any::<u64>()));
     (names, facts, bytes(), bytes()).prop_map(|(names, facts, stderr_tail, output)| {
         let (key, has_alias, text, address) = names;
-        let (id, format, started, duration_ms, ending, truncated_from, collector) = facts;
+        let ((id, format, started, duration_ms, ending, truncated_from, collector), start_delay_ms) = facts;
         // Without an alias the key's command is the command line.
         let command_line = if has_alias { text } else { key.command().to_owned() };
         let alias = has_alias.then(|| key.command().to_owned());
@@ -72,6 +73,7 @@ pub fn run() -> impl Strategy<Value = Run> {
             format,
             started,
             duration_ms,
+            start_delay_ms,
             ending,
             truncated_from,
             stderr_tail,
