@@ -1,52 +1,103 @@
 //! `tripline check`: everything that is wrong with rules and settings, in one run.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
+use jiff::Timestamp;
 use tripline_engine::finding::{self, codes};
-use tripline_engine::{Severity, load};
+use tripline_engine::lint::LintInputs;
+use tripline_engine::load::{self, Checked};
+use tripline_engine::{Severity, SourceFile};
 
 use crate::cli::{Check, FindingFormat};
 use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::rulefiles;
+use crate::rulefiles::Sources;
 use crate::settings::Settings;
 
 pub fn run(args: &Check, settings: Settings) -> Outcome {
     if let Some(code) = &args.explain {
         return explain(code);
     }
+    let allowed = allowed(&args.allow, &settings.lint.allow).map_err(Failure::unusable)?;
     let mut flags = args.rules.clone();
     flags.rules.extend(args.paths.iter().cloned());
-    let files = rulefiles::gather(&flags, &settings).map_err(Failure::unusable)?;
-    let checked = load::check(&files, &settings.engine(), rulefiles::orphans(&flags, &settings));
-    let mut out = std::io::stdout().lock();
-    match args.format {
-        FindingFormat::Json => {
-            writeln!(out, "{:#}", finding::to_json(&checked.findings, &files, checked.rule_count))?;
-        }
-        FindingFormat::Human => {
-            write!(out, "{}", finding::render(&checked.findings, &files))?;
-            writeln!(out, "{}", finding::summary(&checked.findings, checked.rule_count, files.len()))?;
-        }
-    }
-    drop(out);
-    // Commands are part of what would be started.
-    commands::checked(&settings, None, flags.ossec_conf.as_deref()).map_err(Failure::unusable)?;
-    let worst = checked.findings.iter().map(|finding| finding.severity).min();
-    match worst {
+    let partitions = settings.partitions(args.kafka || settings.kafka.enabled);
+    let sources = Sources { flags: &flags, settings: &settings, partitions };
+    let ossec = sources.ossec().map_err(Failure::unusable)?;
+    let inputs = sources.gather(ossec.as_ref()).map_err(Failure::unusable)?;
+    // Commands are part of what would be started, and the rules' findings are worth seeing when they are wrong.
+    let plan = commands::checked(&settings, args.commands.as_deref(), ossec.as_ref());
+    let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
+    let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();
+    let lints = LintInputs { commands: &names, today: Some(today) };
+    let mut checked = load::check_and_lint(&inputs, &settings.engine(partitions), sources.orphans(), &lints);
+    checked.findings.retain(|finding| !allowed.contains(&finding.code));
+    let files: Vec<SourceFile> = inputs.files().cloned().collect();
+    print(&checked, &files, args)?;
+    plan.map_err(Failure::unusable)?;
+    match checked.findings.iter().map(|finding| finding.severity).min() {
         Some(Severity::Error) => Ok(Exit::Unusable),
         Some(Severity::Warning) => Ok(Exit::Findings),
         _ => Ok(Exit::Fine),
     }
 }
 
+fn print(checked: &Checked, files: &[SourceFile], args: &Check) -> anyhow::Result<()> {
+    let Checked { findings, rule_count, .. } = checked;
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        FindingFormat::Json => writeln!(out, "{:#}", finding::to_json(findings, files, *rule_count))?,
+        FindingFormat::Human => {
+            write!(out, "{}", finding::render(findings, files))?;
+            writeln!(out, "{}", finding::summary(findings, *rule_count, files.len()))?;
+        }
+        FindingFormat::Github => {
+            let github = finding::to_github(findings, files, *rule_count);
+            write!(out, "{}", github.annotations)?;
+            if let Some(path) = &args.step_summary {
+                append(path, &github.summary)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Codes of `--allow` and of the settings. Errors can't be allowed.
+fn allowed(flags: &[String], settings: &[String]) -> anyhow::Result<Vec<&'static str>> {
+    let mut allowed = Vec::new();
+    for (place, name) in
+        flags.iter().map(|code| ("--allow", code)).chain(settings.iter().map(|code| ("setting `lint.allow`", code)))
+    {
+        match codes::find(name) {
+            Some(code) if code.severity == Severity::Error => {
+                bail!("{place}: {} is an error; only warnings and information can be allowed", code.code);
+            }
+            Some(code) => allowed.push(code.code),
+            None => bail!("{place}: {}", unknown(name)),
+        }
+    }
+    Ok(allowed)
+}
+
+/// The summaries of a step's commands lie in one file, one behind the other.
+fn append(path: &Path, text: &str) -> anyhow::Result<()> {
+    let could_not = || format!("could not write the summary of the step to `{}`", path.display());
+    let mut file = OpenOptions::new().append(true).create(true).open(path).with_context(could_not)?;
+    file.write_all(text.as_bytes()).with_context(could_not)
+}
+
 fn explain(code: &str) -> Outcome {
-    let Some(code) = codes::find(code) else {
-        let known: Vec<&str> = codes::ALL.iter().map(|code| code.code).collect();
-        return Err(Failure::unusable(anyhow!("`{code}` is no code of a finding; there are {}", known.join(", "))));
-    };
+    let Some(code) = codes::find(code) else { return Err(Failure::unusable(anyhow!(unknown(code)))) };
     let (severity, title, why, remedy) = (code.severity.as_str(), code.title, code.why, code.remedy);
     writeln!(std::io::stdout(), "{} ({severity}): {title}\n\n{why}\n\n{remedy}", code.code)?;
     Ok(Exit::Fine)
+}
+
+fn unknown(code: &str) -> String {
+    let known: Vec<&str> = codes::ALL.iter().map(|code| code.code).collect();
+    format!("`{code}` is no code of a finding; there are {}", known.join(", "))
 }

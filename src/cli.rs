@@ -60,7 +60,13 @@ pub struct RulesFrom {
     /// Directory (or single file) of rules; repeat for more. Without any, the shipped rules are loaded
     #[arg(long, value_name = "DIR")]
     pub rules: Vec<PathBuf>,
-    /// Take the order of rule files from an OSSEC configuration, and commands where the verb runs or checks them
+    /// File or directory of decoders, for lines that are no command's output; repeat for more
+    #[arg(long, value_name = "PATH")]
+    pub decoders: Vec<PathBuf>,
+    /// Text list that rules look up, or directory of lists; repeat for more. Lists beside the rules are found without it
+    #[arg(long, value_name = "PATH")]
+    pub lists: Vec<PathBuf>,
+    /// Take rule files, decoders and lists from an OSSEC configuration, and commands where the verb runs or checks them
     #[arg(long, value_name = "FILE")]
     pub ossec_conf: Option<PathBuf>,
     /// What to do with rules whose parent is missing
@@ -270,9 +276,21 @@ pub struct Check {
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
     pub rules: RulesFrom,
+    /// File of `[[command]]` tables, as in tripline.toml: two that one rule compares are a finding
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
+    /// Check for Kafka, where outputs lie in several partitions (as with `kafka.enabled` in the settings)
+    #[arg(long)]
+    pub kafka: bool,
+    /// Say nothing of warnings with this code, such as TL0601; repeat for more
+    #[arg(long, value_name = "CODE")]
+    pub allow: Vec<String>,
     /// How to print findings
     #[arg(long, value_enum, default_value_t = FindingFormat::Human, value_name = "FORMAT")]
     pub format: FindingFormat,
+    /// With --format github: append a table of all findings to this file
+    #[arg(long, value_name = "FILE", env = "GITHUB_STEP_SUMMARY")]
+    pub step_summary: Option<PathBuf>,
     /// Explain a finding's code, such as TL0201
     #[arg(long, value_name = "CODE")]
     pub explain: Option<String>,
@@ -284,6 +302,8 @@ pub enum FindingFormat {
     Human,
     /// For programs
     Json,
+    /// Annotations of a GitHub workflow
+    Github,
 }
 
 #[derive(Args, Debug)]

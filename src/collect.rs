@@ -10,13 +10,14 @@ use crate::cli::Collect;
 use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local;
+use crate::ossec::Ossec;
 use crate::print;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Collect, settings: Settings) -> Outcome {
-    let plan =
-        commands::plan(&settings, args.commands.as_deref(), args.ossec_conf.as_deref()).map_err(Failure::unusable)?;
+    let ossec = Ossec::read(args.ossec_conf.as_deref(), &settings).map_err(Failure::unusable)?;
+    let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     if let Some(name) = &args.once {
         return once(name, &plan, &settings);
     }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use tripline_collector::ossec_conf::{self, AgentFacts, OssecConf, Severity};
+use anyhow::bail;
 use tripline_collector::{CommandSpec, Identity, Plan};
 
+use crate::ossec::Ossec;
 use crate::settings::{self, Settings};
 
 /// Whom this machine's collector speaks for.
@@ -15,8 +15,8 @@ pub fn identity(settings: &Settings) -> anyhow::Result<Identity> {
 
 /// The commands of settings, of the commands file and of the OSSEC configuration, checked together. None at all is an
 /// error, and so is one that this process can't start as the user it names.
-pub fn plan(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>) -> anyhow::Result<Plan> {
-    let plan = checked(settings, file, ossec_conf)?;
+pub fn plan(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
+    let plan = checked(settings, file, ossec)?;
     if plan.commands().is_empty() {
         bail!(
             "there are no commands to run: add [[command]] tables to tripline.toml, or name a file of them with \
@@ -28,33 +28,19 @@ pub fn plan(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>)
 }
 
 /// The same, when there may be none.
-pub fn checked(settings: &Settings, file: Option<&Path>, ossec_conf: Option<&Path>) -> anyhow::Result<Plan> {
+pub fn checked(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
     let mut specs: Vec<CommandSpec> = settings.commands.clone();
     if let Some(file) = file {
         specs.extend(settings::load_commands(file)?);
     }
-    if let Some(conf) = ossec_conf.or(settings.ossec_conf.as_deref()) {
-        let conf = self::ossec_conf(conf, settings)?;
+    if let Some(Ossec { conf, .. }) = ossec {
         for finding in &conf.findings {
             eprintln!("{finding}");
         }
-        specs.extend(conf.commands);
+        specs.extend(conf.commands.iter().cloned());
     }
     for spec in &mut specs {
         spec.output_bytes_max.get_or_insert(settings.outputs.bytes_max);
     }
     Ok(Plan::check(&specs, &settings.agent_name()?, &settings.collector)?)
-}
-
-/// Reads an OSSEC configuration. Its errors end the verb; its warnings are in its findings.
-pub fn ossec_conf(path: &Path, settings: &Settings) -> anyhow::Result<OssecConf> {
-    let text = std::fs::read(path).with_context(|| format!("could not read `{}`", path.display()))?;
-    let facts = AgentFacts::of_this_machine(&settings.agent_name()?, Vec::new());
-    let conf = ossec_conf::parse(&text, &path.display().to_string(), &facts);
-    if conf.has_errors() {
-        let errors: Vec<String> =
-            conf.findings.iter().filter(|f| f.severity == Severity::Error).map(ToString::to_string).collect();
-        bail!("`{}` can't be used\n{}", path.display(), errors.join("\n"));
-    }
-    Ok(conf)
 }

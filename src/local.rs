@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tripline_eventlog::embedded::{self, EmbeddedOptions, LocalLog, OpenError};
 use tripline_eventlog::kafka::{KafkaPublisher, KafkaReader, KafkaSettings};
-use tripline_eventlog::{Publisher, Reader};
+use tripline_eventlog::{LogError, Publisher, Reader};
 
 use crate::cli::Where;
 use crate::exit::Failure;
@@ -57,9 +57,28 @@ impl Log {
     }
 }
 
-/// Whether flags or settings say Kafka.
+/// Whether flags or settings say Kafka. A data directory says nothing about it: on Kafka it holds state and spool.
 pub fn uses_kafka(at: &Where, settings: &Settings) -> bool {
-    at.kafka.is_some() || (settings.kafka.enabled && at.data_dir.is_none())
+    at.kafka.is_some() || settings.kafka.enabled
+}
+
+/// How many partitions the outputs lie in: as the log says, or as they will be made where there is no log yet.
+pub fn partitions(at: &Where, settings: &Settings) -> Result<u32, Failure> {
+    let topic = settings.topic_names().outputs;
+    if uses_kafka(at, settings) {
+        let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
+        return Ok(KafkaReader::open(&kafka, &topic)?.partitions());
+    }
+    let reader = match embedded::open_for_reading(&log_dir(&data_dir(at, settings)), EmbeddedOptions::default()) {
+        Ok(log) => log.reader(&topic),
+        Err(OpenError::NotFound { .. }) => return Ok(settings.partitions(false)),
+        Err(error) => return Err(error.into()),
+    };
+    match reader {
+        Ok(reader) => Ok(reader.partitions()),
+        Err(LogError::NoTopic { .. }) => Ok(settings.partitions(false)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The data directory.

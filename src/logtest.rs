@@ -19,15 +19,17 @@ use tripline_schemas::{Ending, Format, Key, Run, RunId};
 
 use crate::cli::Logtest;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::local::Log;
+use crate::local::{self, Log};
 use crate::print;
-use crate::rulefiles;
+use crate::rulefiles::Sources;
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Logtest, settings: Settings) -> Outcome {
-    let rules = rulefiles::load(&args.rules, &settings)?;
+    let partitions = settings.partitions(local::uses_kafka(&args.at, &settings));
+    let sources = Sources { flags: &args.rules, settings: &settings, partitions };
+    let rules = sources.load(sources.ossec().map_err(Failure::unusable)?.as_ref())?;
     let zone = settings.zone().map_err(Failure::unusable)?;
     let host = settings.agent_name().map_err(Failure::unusable)?;
     let stop = Stop::on_signals()?;

@@ -12,6 +12,7 @@ mod groups;
 mod init;
 mod local;
 mod logtest;
+mod ossec;
 mod outputs;
 mod owned;
 mod print;

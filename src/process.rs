@@ -16,25 +16,28 @@ use crate::local;
 use crate::owned;
 use crate::print;
 use crate::reload::Reload;
-use crate::rulefiles;
+use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Process, settings: Settings) -> Outcome {
-    let rules = ActiveRules::new(rulefiles::load(&args.rules, &settings)?);
+    let partitions = local::partitions(&args.at, &settings)?;
+    let sources = Sources { flags: &args.rules, settings: &settings, partitions };
+    let ossec = sources.ossec().map_err(Failure::unusable)?;
+    let rules = ActiveRules::new(sources.load(ossec.as_ref())?);
     let stop = Stop::on_signals()?;
     let summary = if local::uses_kafka(&args.at, &settings) {
         let goal = args.until_caught_up.then(|| KafkaGoal::new(&args.at, &settings)).transpose()?;
         let mut backend = kafka_backend(&args.at, &settings)?;
         let is_there = || goal.as_ref().is_some_and(KafkaGoal::is_reached);
-        judge(&mut backend, &rules, args, &settings, &stop, &is_there)?
+        judge(&mut backend, &rules, args, sources, &stop, &is_there)?
     } else {
         let log = owned::open(&local::data_dir(&args.at, &settings), &settings)?;
         let goal =
             if args.until_caught_up { ends(&mut log.reader(&settings.topic_names().outputs)?)? } else { Vec::new() };
         let is_there = || args.until_caught_up && has_come_to(&goal, &log, &settings);
         let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
-        owned::serving(&log, &stop, || judge(&mut backend, &rules, args, &settings, &stop, &is_there))??
+        owned::serving(&log, &stop, || judge(&mut backend, &rules, args, sources, &stop, &is_there))??
     };
     eprintln!("{}", said(&summary));
     Ok(Exit::Fine)
@@ -45,7 +48,7 @@ fn judge(
     backend: &mut dyn Backend,
     rules: &ActiveRules,
     args: &Process,
-    settings: &Settings,
+    sources: Sources<'_>,
     stop: &Stop,
     done: &dyn Fn() -> bool,
 ) -> Result<Summary, Failure> {
@@ -54,8 +57,8 @@ fn judge(
             stop.wait(args.duration);
             stop.set();
         });
-        scope.spawn(|| Reload { flags: &args.rules, settings, rules }.watch(stop));
-        let ended = shard::run(backend, rules, &options(settings), &|| stop.is_set() || done(), &mut ());
+        scope.spawn(|| Reload { sources, rules }.watch(stop));
+        let ended = shard::run(backend, rules, &options(sources.settings), &|| stop.is_set() || done(), &mut ());
         stop.set();
         ended
     })?)

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
-use tripline_engine::{SourceFile, finding, load};
+use tripline_engine::load::CompileInputs;
+use tripline_engine::{SourceFile, finding};
 use tripline_processor::ActiveRules;
 
-use crate::cli::RulesFrom;
 use crate::print;
-use crate::rulefiles;
-use crate::settings::Settings;
+use crate::rulefiles::Sources;
 use crate::signals::Stop;
 
 /// How often the rule files are looked at. A change is taken when it has stood still from one look to the next, so that
@@ -21,10 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Where rules come from, and who judges by them.
 pub struct Reload<'a> {
-    /// The flags that named them.
-    pub flags: &'a RulesFrom,
-    /// The settings.
-    pub settings: &'a Settings,
+    /// Rules, decoders and lists.
+    pub sources: Sources<'a>,
     /// The rules in use.
     pub rules: &'a ActiveRules,
 }
@@ -37,35 +34,38 @@ impl Reload<'_> {
             tracing::warn!("SIGHUP will not reload the rules: {error}");
         }
         let mut seen = self.files();
-        let mut taken = seen.clone();
+        // What changed after the rules were loaded and before this first look is a change, too.
+        let is_loaded = |inputs: &CompileInputs| inputs.files().eq(self.rules.current().files());
+        let mut taken = seen.as_ref().is_ok_and(is_loaded).then(|| seen.clone());
         while !stop.is_set() {
             stop.sleep(LOOK_EVERY);
             let now = self.files();
             let still = now == seen;
             seen = now;
-            if asked.swap(false, Ordering::Relaxed) || (still && seen != taken) {
-                taken.clone_from(&seen);
+            if asked.swap(false, Ordering::Relaxed) || (still && taken.as_ref() != Some(&seen)) {
+                taken = Some(seen.clone());
                 self.exchange(&seen);
             }
         }
     }
 
     /// The files as they are now, or why they can't be read.
-    fn files(&self) -> Result<Vec<SourceFile>, String> {
-        rulefiles::gather(self.flags, self.settings).map_err(|error| print::chain(&error))
+    fn files(&self) -> Result<CompileInputs, String> {
+        let ossec = self.sources.ossec();
+        ossec.and_then(|ossec| self.sources.gather(ossec.as_ref())).map_err(|error| print::chain(&error))
     }
 
-    fn exchange(&self, files: &Result<Vec<SourceFile>, String>) {
-        let files = match files {
-            Ok(files) => files,
+    fn exchange(&self, inputs: &Result<CompileInputs, String>) {
+        let inputs = match inputs {
+            Ok(inputs) => inputs,
             Err(error) => return eprintln!("tripline: the rules are not exchanged: {error}"),
         };
-        let orphans = rulefiles::orphans(self.flags, self.settings);
-        let checked = load::check(files, &self.settings.engine(), orphans);
+        let checked = self.sources.check(inputs);
         let current = self.rules.current().digest_hex();
         match checked.rules {
             None => {
-                eprint!("{}", finding::render(&checked.findings, files));
+                let files: Vec<SourceFile> = inputs.files().cloned().collect();
+                eprint!("{}", finding::render(&checked.findings, &files));
                 eprintln!("tripline: the new rules have errors; judging goes on by rule set {current}");
             }
             Some(rules) if rules.digest_hex() == current => eprintln!("tripline: the rules have not changed"),

@@ -18,12 +18,14 @@ use crate::cli::Replay;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::outputs::history_file;
 use crate::print;
-use crate::rulefiles;
+use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Replay, settings: Settings) -> Outcome {
-    let rules = rulefiles::load(&args.rules, &settings)?;
+    let sources =
+        Sources { flags: &args.rules, settings: &settings, partitions: settings.partitions(settings.kafka.enabled) };
+    let rules = sources.load(sources.ossec().map_err(Failure::unusable)?.as_ref())?;
     let history = history(&args.from).map_err(Failure::unusable)?;
     let mut alerts = writer(&args.alerts).map_err(Failure::unusable)?;
     let stop = Stop::on_signals()?;

@@ -21,7 +21,7 @@ use crate::owned;
 use crate::print;
 use crate::process;
 use crate::reload::Reload;
-use crate::rulefiles;
+use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -29,9 +29,11 @@ use crate::signals::Stop;
 const QUIET_BEFORE_STOP: Duration = Duration::from_millis(700);
 
 pub fn run(args: &Run, settings: Settings) -> Outcome {
-    let rules = rulefiles::load(&args.rules, &settings)?;
-    let plan = commands::plan(&settings, args.commands.as_deref(), args.rules.ossec_conf.as_deref())
-        .map_err(Failure::unusable)?;
+    let partitions = local::partitions(&args.at, &settings)?;
+    let sources = Sources { flags: &args.rules, settings: &settings, partitions };
+    let ossec = sources.ossec().map_err(Failure::unusable)?;
+    let rules = sources.load(ossec.as_ref())?;
+    let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     let identity = commands::identity(&settings).map_err(Failure::unusable)?;
     let data_dir = local::data_dir(&args.at, &settings);
     let commands = plan.commands().len();
@@ -47,12 +49,13 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
     let rule_count = rules.rules().filter(|rule| !built_in(rule)).count();
     let parts = |stop: &Stop, backend: &mut dyn Backend, publisher| {
         eprintln!(
-            "watching with {} and {}; data in `{}`",
+            "watching with {} and {}; {}data in `{}`",
             print::count(commands as u64, "command"),
             print::count(rule_count as u64, "rule"),
+            if local::uses_kafka(&args.at, &settings) { "outputs go to Kafka; " } else { "" },
             data_dir.display()
         );
-        together(collector(data_dir.join("spool")), backend, publisher, &ActiveRules::new(rules), &settings, args, stop)
+        together(collector(data_dir.join("spool")), backend, publisher, &ActiveRules::new(rules), sources, args, stop)
     };
     let stop = Stop::on_signals()?;
     if local::uses_kafka(&args.at, &settings) {
@@ -73,7 +76,7 @@ fn together(
     backend: &mut dyn Backend,
     publisher: Box<dyn Publisher>,
     rules: &ActiveRules,
-    settings: &Settings,
+    sources: Sources<'_>,
     args: &Run,
     stop: &Stop,
 ) -> Outcome {
@@ -85,7 +88,7 @@ fn together(
             stop.set();
             collector_stop.ask();
         });
-        scope.spawn(|| Reload { flags: &args.rules, settings, rules }.watch(stop));
+        scope.spawn(|| Reload { sources, rules }.watch(stop));
         let collecting = scope.spawn(|| {
             let ended = collector.run(publisher, &collector_stop);
             collector_ended.set();
@@ -94,7 +97,7 @@ fn together(
         });
         // The processor stops after the collector, when nothing more comes, so that the last outputs are judged. What it
         // should miss is judged at the next start.
-        let options = process::options(settings);
+        let options = process::options(sources.settings);
         let busy = Cell::new(Instant::now());
         let is_over = || {
             if !collector_ended.is_set() {

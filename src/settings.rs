@@ -27,6 +27,7 @@ pub struct Settings {
     pub ossec_conf: Option<PathBuf>,
     pub agent: Agent,
     pub rules: Rules,
+    pub lint: Lint,
     pub collector: tripline_collector::Settings,
     pub outputs: Outputs,
     pub alerts: Alerts,
@@ -46,6 +47,7 @@ impl Default for Settings {
             ossec_conf: None,
             agent: Agent::default(),
             rules: Rules::default(),
+            lint: Lint::default(),
             collector: tripline_collector::Settings::default(),
             outputs: Outputs::default(),
             alerts: Alerts::default(),
@@ -76,6 +78,19 @@ pub struct Rules {
     pub shipped: Option<bool>,
     /// What to do with rules whose parent is missing.
     pub orphans: Orphans,
+    /// Decoder files, or directories of them, for lines that are no command's output. In a directory, `*.xml` load in
+    /// name order, `local_decoder.xml` last.
+    pub decoders: Vec<PathBuf>,
+    /// Text lists that rules look up, or directories of them. Those beside the rule files are found without it.
+    pub lists: Vec<PathBuf>,
+}
+
+/// What `tripline check` says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lint {
+    /// Codes of warnings that it says nothing of, such as `TL0601`.
+    pub allow: Vec<String>,
 }
 
 /// What to do with rules whose parent is missing.
@@ -199,7 +214,8 @@ impl Settings {
 
     /// Paths in a settings file are relative to the file.
     fn resolve(&mut self, dir: &Path) {
-        let paths = self.rules.dirs.iter_mut().chain(&mut self.ossec_conf);
+        let Rules { dirs, decoders, lists, .. } = &mut self.rules;
+        let paths = dirs.iter_mut().chain(decoders).chain(lists).chain(&mut self.ossec_conf);
         for path in paths.chain([&mut self.data_dir]) {
             *path = dir.join(&*path);
         }
@@ -279,7 +295,7 @@ impl Settings {
     }
 
     /// What of the settings changes the answers of rules.
-    pub fn engine(&self) -> tripline_engine::Settings {
+    pub fn engine(&self, partitions: u32) -> tripline_engine::Settings {
         tripline_engine::Settings {
             application_id: self.application_id.clone(),
             log_alert_level: self.alerts.log_level,
@@ -288,12 +304,16 @@ impl Settings {
             clock_skew_seconds_max: seconds(self.outputs.clock_skew_max),
             late_after_seconds: seconds(self.outputs.late_after),
             time_zone: self.time_zone.clone(),
-            partitions: self.topics.partitions.unwrap_or(if self.kafka.enabled {
-                crate::topics::PARTITIONS_KAFKA
-            } else {
-                1
-            }),
+            partitions,
         }
+    }
+
+    /// How many partitions a new outputs topic gets.
+    pub fn partitions(&self, on_kafka: bool) -> u32 {
+        self.topics.partitions.unwrap_or(match on_kafka {
+            true => crate::topics::PARTITIONS_KAFKA,
+            false => crate::topics::PARTITIONS_EMBEDDED,
+        })
     }
 }
 

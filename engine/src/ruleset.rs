@@ -69,6 +69,10 @@ pub struct RuleSet {
     pub(crate) findings: Vec<Finding>,
     /// The files it was compiled from, for places and for the rule set topic.
     pub(crate) files: Vec<SourceFile>,
+    /// How many of them, from the first on, hold rules.
+    pub(crate) rule_files: usize,
+    /// How many of those that follow hold decoders. The rest are lists.
+    pub(crate) decoder_files: usize,
     /// The settings it was compiled with.
     pub(crate) settings: Settings,
     /// What takes lines apart that are no command's outputs.
@@ -90,9 +94,24 @@ impl RuleSet {
         blake3::Hash::from_bytes(self.digest).to_hex().to_string()
     }
 
-    /// The files it was compiled from, in load order.
+    /// The files it was compiled from, in load order: rules, decoders, lists.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
+    }
+
+    /// Those that hold rules.
+    pub fn rule_files(&self) -> &[SourceFile] {
+        &self.files[..self.rule_files]
+    }
+
+    /// Those that hold decoders.
+    pub fn decoder_files(&self) -> &[SourceFile] {
+        &self.files[self.rule_files..][..self.decoder_files]
+    }
+
+    /// Those that are lists.
+    pub fn list_files(&self) -> &[SourceFile] {
+        &self.files[self.rule_files + self.decoder_files..]
     }
 
     /// The settings it was compiled with.

@@ -39,10 +39,17 @@ pub fn rule_set_record(rules: &RuleSet) -> Record {
         ("clock_skew_seconds_max", u64::from(settings.clock_skew_seconds_max)),
         ("late_after_seconds", u64::from(settings.late_after_seconds)),
     ];
-    let rule_file = |file: &SourceFile| RuleFile::new(RuleFileKind::Rules, file.name.clone(), &file.text);
+    let of_kind = |kind, files: &[SourceFile]| -> Vec<RuleFile> {
+        files.iter().map(|file| RuleFile::new(kind, file.name.clone(), &file.text)).collect()
+    };
     RuleSetRecord {
         digest: rules.digest_hex(),
-        files: rules.files().iter().map(rule_file).collect(),
+        files: [
+            of_kind(RuleFileKind::Rules, rules.rule_files()),
+            of_kind(RuleFileKind::Decoders, rules.decoder_files()),
+            of_kind(RuleFileKind::List, rules.list_files()),
+        ]
+        .concat(),
         settings: BTreeMap::from(numbers.map(|(name, number)| (name.to_owned(), number.to_string()))),
     }
     .to_record()

@@ -1,11 +1,12 @@
 //! From a test file to tests that can be run, or to everything that is wrong with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_saphyr::Spanned;
+use tripline_engine::load::CompileInputs;
 use tripline_engine::{RuleSet, SourceFile, finding, load};
 use tripline_schemas::history::HistoryRecord;
 
@@ -14,6 +15,7 @@ use super::problem::{self, Problem};
 use super::rules;
 use super::steps::Reader;
 use super::yaml;
+use crate::rulefiles;
 
 /// A test file, ready to be run.
 #[derive(Debug)]
@@ -73,10 +75,10 @@ pub struct Loader {
     compiled: Vec<Compiled>,
 }
 
-/// Rule files, and what came of them: rules, or what is wrong with them as text.
+/// Files, and what came of them: rules, or what is wrong with them as text.
 #[derive(Debug)]
 struct Compiled {
-    files: Vec<SourceFile>,
+    inputs: CompileInputs,
     rules: Result<Arc<RuleSet>, String>,
 }
 
@@ -89,7 +91,7 @@ impl Loader {
         let file = problem::parse(&text).map_err(|problem| problem.render(&name, &text))?;
         let mut problems = Vec::new();
         let base = path.parent().unwrap_or(Path::new(""));
-        let rules = self.rules(&file.rules, base, &text, &mut problems);
+        let rules = self.rules(&file, base, &text, &mut problems);
         let mut tests = Vec::new();
         for test in file.tests {
             let reader = Reader { base, text: &text, rules: rules.as_deref(), problems: &mut problems };
@@ -103,31 +105,41 @@ impl Loader {
 
     fn rules(
         &mut self,
-        entries: &[Spanned<String>],
+        file: &yaml::File,
         base: &Path,
         text: &str,
         problems: &mut Vec<Problem>,
     ) -> Option<Arc<RuleSet>> {
-        let mut files: Vec<SourceFile> = Vec::new();
         let before = problems.len();
-        for entry in entries {
-            match rules::resolve(&entry.value, base) {
-                Ok(more) => files.extend(more),
-                Err(error) => problems.push(Problem::at(excerpt::place(entry, text), format!("{error:#}"))),
+        let mut files = |entries: &[Spanned<String>]| {
+            let mut files: Vec<SourceFile> = Vec::new();
+            for entry in entries {
+                match rules::resolve(&entry.value, base) {
+                    Ok(more) => files.extend(more),
+                    Err(error) => problems.push(Problem::at(excerpt::place(entry, text), format!("{error:#}"))),
+                }
             }
+            files
+        };
+        let mut inputs = rulefiles::sorted(files(&file.rules));
+        inputs.decoders.extend(files(&file.decoders));
+        let places: Vec<PathBuf> = file.lists.iter().map(|entry| base.join(&entry.value)).collect();
+        if let Err(error) = rulefiles::add_lists(&mut inputs, &places, None) {
+            let place = file.lists.first().and_then(|entry| excerpt::place(entry, text));
+            problems.push(Problem::at(place, format!("{error:#}")));
         }
         if problems.len() > before {
             return None;
         }
-        let at = self.compiled.iter().position(|known| known.files == files).unwrap_or_else(|| {
-            self.compiled.push(Compiled { rules: compile(&files), files });
+        let at = self.compiled.iter().position(|known| known.inputs == inputs).unwrap_or_else(|| {
+            self.compiled.push(Compiled { rules: compile(&inputs), inputs });
             self.compiled.len() - 1
         });
         match &mut self.compiled[at].rules {
             Ok(rules) => Some(Arc::clone(rules)),
             Err(findings) => {
                 // Said once, however many files name these rules.
-                let place = entries.first().and_then(|entry| excerpt::place(entry, text));
+                let place = file.rules.first().and_then(|entry| excerpt::place(entry, text));
                 problems.push(Problem {
                     place,
                     message: "the rules have errors".to_owned(),
@@ -141,8 +153,9 @@ impl Loader {
 }
 
 /// The rules, or what is wrong with them as text.
-fn compile(files: &[SourceFile]) -> Result<Arc<RuleSet>, String> {
+fn compile(inputs: &CompileInputs) -> Result<Arc<RuleSet>, String> {
     let settings = tripline_engine::Settings::default();
-    let checked = load::check(files, &settings, load::Orphans::Error);
-    checked.rules.map(Arc::new).ok_or_else(|| finding::render(&checked.findings, files))
+    let checked = load::check_inputs(inputs, &settings, load::Orphans::Error);
+    let files: Vec<SourceFile> = inputs.files().cloned().collect();
+    checked.rules.map(Arc::new).ok_or_else(|| finding::render(&checked.findings, &files))
 }

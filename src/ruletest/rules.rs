@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tripline_engine::SourceFile;
 
-use crate::cli::RulesFrom;
 use crate::rulefiles;
-use crate::settings::Settings;
 
 /// The word that stands for the rules that Tripline ships.
 const SHIPPED: &str = "shipped";
@@ -16,11 +14,11 @@ const SHIPPED: &str = "shipped";
 /// `[...]`. Paths are relative to `base`. An entry that names nothing is an error: its tests would test nothing.
 pub fn resolve(entry: &str, base: &Path) -> anyhow::Result<Vec<SourceFile>> {
     if entry == SHIPPED {
-        return rulefiles::gather(&RulesFrom::default(), &Settings::default());
+        return Ok(rulefiles::shipped().collect());
     }
     let mut files = Vec::new();
     for path in paths(entry, base)? {
-        files.extend(rulefiles::directory(&path)?);
+        files.extend(rulefiles::directory(&path, "local_rules.xml")?);
     }
     for file in &mut files {
         file.name = short(Path::new(&file.name));
@@ -41,7 +39,7 @@ fn paths(entry: &str, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let pattern = pattern.to_string_lossy();
     let found = glob::glob(&pattern).with_context(|| format!("`{entry}` is no pattern for file names"))?;
     let mut paths = found.collect::<Result<Vec<_>, _>>().context("could not look for rule files")?;
-    rulefiles::in_load_order(&mut paths);
+    rulefiles::in_load_order(&mut paths, "local_rules.xml");
     if paths.is_empty() {
         bail!("no file fits `{pattern}`");
     }

@@ -20,6 +20,12 @@ use tripline_schemas::Format;
 pub struct File {
     /// Rule files, directories and patterns, relative to this file, in load order; or the word `shipped`.
     pub rules: Vec<Spanned<String>>,
+    /// Decoder files, likewise.
+    #[serde(default)]
+    pub decoders: Vec<Spanned<String>>,
+    /// Lists that the rules look up, and directories of lists. Those beside the rule files are found without it.
+    #[serde(default)]
+    pub lists: Vec<Spanned<String>>,
     /// What holds for every test that does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,

@@ -5,6 +5,7 @@ mod common;
 
 mod data_dir;
 mod dead_letters;
+mod decoders;
 mod full_disk;
 mod reading;
 mod rules;

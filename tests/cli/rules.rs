@@ -115,3 +115,157 @@ fn the_shipped_rules_and_what_the_demo_uses_have_no_findings() {
     let said = place.tripline(&["check"]).text();
     assert!(said.contains("0 errors, 0 warnings"), "{said}");
 }
+
+/// Rules with a lint of each kind that the tests look for: a `match` that is too short, and one baseline for two commands.
+const LINTED: &str = r#"<group name="local,">
+  <rule id="100001" level="5">
+    <if_sid>530</if_sid>
+    <match>ossec: output: 'ss -</match>
+    <check_diff />
+    <description>Ports changed.</description>
+  </rule>
+  <rule id="100002" level="5">
+    <if_sid>530</if_sid>
+    <regex>\d\d</regex>
+    <description>Two digits.</description>
+  </rule>
+  <rule id="100003" level="5" timeframe="60">
+    <if_sid>530</if_sid>
+    <match>100%</match>
+    <description>Full.</description>
+  </rule>
+</group>
+"#;
+
+const TWO_COMMANDS: &str = "[[command]]\nname = \"ss -tln\"\ncommand = \"true\"\n\
+     [[command]]\nname = \"ss -uln\"\ncommand = \"true\"\n";
+
+/// What `check` found, each as `CODE FILE:LINE`.
+fn found(place: &Place, arguments: &[&str], exit: i32) -> Vec<String> {
+    let ran = place.tripline(&[&["check", "--format", "json"], arguments].concat()).exits(exit);
+    places(&ran.out)
+}
+
+/// The findings of a report, each as `CODE FILE:LINE`.
+fn places(report: &[u8]) -> Vec<String> {
+    let report: serde_json::Value = serde_json::from_slice(report).unwrap();
+    let place = |finding: &serde_json::Value| {
+        let (code, file) = (finding["code"].as_str().unwrap(), finding["file"].as_str().unwrap_or("-"));
+        format!("{code} {file}:{}", finding["span"]["start"]["line"])
+    };
+    report["findings"].as_array().unwrap().iter().map(place).collect()
+}
+
+#[test]
+fn check_says_what_is_probably_not_meant_and_says_less_when_it_is_told_so() {
+    let place = Place::new();
+    place.write("tripline.toml", "");
+    place.write("a.xml", LINTED);
+    place.write("commands.toml", TWO_COMMANDS);
+    let all = ["TL0420 a.xml:5", "TL0601 a.xml:10", "TL0433 a.xml:13"];
+    // Two commands that reach one `check_diff` are known when the commands are.
+    assert_eq!(found(&place, &["a.xml"], 1), all[1..]);
+    assert_eq!(found(&place, &["a.xml", "--commands", "commands.toml"], 1), all);
+    place.write(
+        "ossec.conf",
+        "<ossec_config><localfile><log_format>command</log_format><command>ss -tln</command></localfile>\
+         <localfile><log_format>command</log_format><command>ss -uln</command></localfile></ossec_config>",
+    );
+    assert_eq!(found(&place, &["a.xml", "--ossec-conf", "ossec.conf"], 1), all);
+    // Information alone is no reason to fail.
+    assert_eq!(found(&place, &["a.xml", "--allow", "tl0433"], 0), all[1..2]);
+    place.write("tripline.toml", "[lint]\nallow = [\"TL0433\", \"TL0601\"]\n");
+    assert_eq!(found(&place, &["a.xml"], 0), [""; 0]);
+    place.tripline(&["check", "a.xml", "--allow", "TL0201"]).exits(2).says(&["--allow: TL0201 is an error"]);
+    place.tripline(&["check", "a.xml", "--allow", "TL9999"]).exits(2).says(&["`TL9999` is no code", "TL0601"]);
+    place.write("tripline.toml", "[lint]\nallow = [\"nonsense\"]\n");
+    place.tripline(&["check", "a.xml"]).exits(2).says(&["`lint.allow`", "`nonsense` is no code"]);
+}
+
+#[test]
+fn a_comment_allows_a_finding_until_its_day_and_no_longer() {
+    let place = Place::new();
+    let with = |comment: &str| LINTED.replace("  <rule id=\"100003\"", &format!("{comment}\n  <rule id=\"100003\""));
+    place.write("a.xml", with("<!-- tripline: allow TL0433 because the clock matters -->"));
+    assert_eq!(found(&place, &["a.xml"], 0), ["TL0601 a.xml:10"]);
+    place.write("a.xml", with("<!-- tripline: allow TL0433 until 2999-01-31 because the clock matters -->"));
+    assert_eq!(found(&place, &["a.xml"], 0), ["TL0601 a.xml:10"]);
+    place.write("a.xml", with("<!-- tripline: allow TL0433 until 2020-01-31 because the clock matters -->"));
+    assert_eq!(found(&place, &["a.xml"], 1), ["TL0601 a.xml:10", "TL0711 a.xml:13", "TL0433 a.xml:14"]);
+    place.write("a.xml", with("<!-- tripline: allow TL0502 because nothing is known of it -->"));
+    assert_eq!(found(&place, &["a.xml"], 1), ["TL0601 a.xml:10", "TL0712 a.xml:13", "TL0433 a.xml:14"]);
+}
+
+#[test]
+fn a_workflow_gets_annotations_and_a_table() {
+    let place = broken();
+    let mut check = place.command(&["check", "rules", "--format", "github"]);
+    check.env("GITHUB_STEP_SUMMARY", "summary.md");
+    let out = String::from_utf8(place.run(check, b"").exits(2).out).unwrap();
+    let annotation = "::error file=rules/40_orphan.xml,line=3,";
+    assert!(out.contains(annotation) && out.lines().all(|line| line.starts_with("::")), "{out}");
+    let summary = place.read("summary.md");
+    assert!(summary.contains("| rules/40\\_orphan.xml:3 |"), "{summary}");
+    // The next command of the step writes behind it.
+    place.tripline(&["check", "rules", "--format", "github", "--step-summary", "summary.md"]).exits(2);
+    assert_eq!(place.read("summary.md"), summary.repeat(2));
+}
+
+#[test]
+fn findings_of_files_and_directories_come_in_one_order_and_are_counted() {
+    let place = broken();
+    place.write("one.xml", LINTED);
+    let ran = place.tripline(&["check", "--format", "json", "one.xml", "rules"]).exits(2).out;
+    assert_eq!(place.tripline(&["check", "--format", "json", "one.xml", "rules"]).exits(2).out, ran);
+    let report: serde_json::Value = serde_json::from_slice(&ran).unwrap();
+    let names: Vec<&String> = report.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["schema", "summary", "findings"]);
+    assert_eq!(report["schema"], "tripline/check/1");
+    let findings = report["findings"].as_array().unwrap();
+    let errors = findings.iter().filter(|finding| finding["severity"] == "error").count();
+    let warnings = findings.iter().filter(|finding| finding["severity"] == "warning").count();
+    assert_eq!(report["summary"], serde_json::json!({"files": 7, "rules": 11, "errors": errors, "warnings": warnings}));
+    let files: Vec<&str> = findings.iter().map(|finding| finding["file"].as_str().unwrap()).collect();
+    let mut in_order = files.clone();
+    in_order.sort_by_key(|file| (*file != "one.xml", *file == "rules/local_rules.xml", *file));
+    assert_eq!(files, in_order);
+}
+
+#[test]
+fn whatever_a_rule_file_holds_is_a_finding_with_its_place() {
+    let rule =
+        |body: &str| format!("<group name=\"a,\">\n  <rule id=\"100001\" level=\"3\">\n{body}\n  </rule>\n</group>\n");
+    let list =
+        rule("<if_sid>530</if_sid><list field=\"user\" lookup=\"match_key\">users</list><description>d</description>");
+    let mut not_utf8 = rule("<if_sid>530</if_sid><match>caf?</match>").into_bytes();
+    let at = not_utf8.iter().position(|byte| *byte == b'?').unwrap();
+    not_utf8[at] = 0xe9;
+    let entities = "<!DOCTYPE a [\n<!ENTITY a \"aaaaaaaaaa\">\n<!ENTITY b \"&a;&a;&a;\">\n]>\n".to_owned();
+    let cases: [(&str, Vec<u8>, &str); 9] = [
+        ("huge.xml", [rule("").into_bytes(), vec![b' '; 100_000_000]].concat(), "TL0001 huge.xml:1"),
+        ("not_utf8.xml", not_utf8, "TL0002 not_utf8.xml:3"),
+        ("deep.xml", ["<group name=\"a,\">\n", &"<a>".repeat(1_000_000)].concat().into(), "TL0009 deep.xml:2"),
+        ("entities.xml", (entities + &rule("<match>&b;</match>")).into(), "TL0005 entities.xml:1"),
+        ("nul.xml", vec![0; 1_000_000], "TL0011 nul.xml:1"),
+        ("explodes.xml", rule("<pcre2>((a{1,1000}){1,1000}){1,1000}</pcre2>").into(), "TL0307 explodes.xml:3"),
+        ("id.xml", rule("").replace("100001", "0").into(), "TL0102 id.xml:2"),
+        (
+            "silent.xml",
+            rule("<if_sid>530</if_sid>").replace("\"3\"", "\"0\" ignore=\"60\"").into(),
+            "TL0322 silent.xml:2",
+        ),
+        ("list.xml", list.into(), "TL0908 users:3"),
+    ];
+    let place = Place::new();
+    place.write("users", "alice:admin\nbob:user\ncar");
+    for (name, text, expected) in cases {
+        place.write(name, &text);
+        let ran = place.tripline(&["check", "--format", "json", name]);
+        assert!(matches!(ran.status.code(), Some(1 | 2)), "{name}: {}", ran.err);
+        let places = places(&ran.out);
+        assert!(places.iter().any(|place| place == expected), "no {expected}: {places:?}");
+        // People get the same places, and nothing that drives their terminal.
+        let text = String::from_utf8(place.tripline(&["check", name]).out).unwrap();
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{name}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Commands and rule order from OSSEC's own configuration: `ossec.conf` and `agent.conf`.
 //!
-//! Read are the `<localfile>` elements whose `log_format` is `command` or `full_command`, and the order of rule
-//! files in `<rules>` (in newer files `<ruleset>`). Everything else belongs to other parts of OSSEC and is left
+//! Read are the `<localfile>` elements whose `log_format` is `command` or `full_command`, and the rule files, decoder
+//! files and lists of `<rules>` (in newer files `<ruleset>`), in their order. Everything else belongs to other parts of OSSEC and is left
 //! alone; other kinds of `<localfile>` are listed in [`OssecConf::ignored`], so that nobody waits for them.
 
 mod rules;
@@ -14,7 +14,7 @@ use tripline_schemas::Format;
 use crate::config::{CommandLine, CommandSpec};
 use crate::duration::Interval;
 
-pub use rules::{RuleDirs, RuleEntry, RuleFilesError};
+pub use rules::{ListEntry, RuleDirs, RuleEntry, RuleFilesError};
 use xml::Element;
 
 /// What an agent is, for the filters of `<agent_config name="" os="" profile="">`.
@@ -45,6 +45,14 @@ pub struct OssecConf {
     pub commands: Vec<CommandSpec>,
     /// Where rules come from, in the file's order; see [`OssecConf::rule_files`].
     pub rules: Vec<RuleEntry>,
+    /// Rule files that are not to be loaded, though a directory holds them.
+    pub rules_excluded: Vec<String>,
+    /// Where decoders come from, in the file's order; see [`OssecConf::decoder_files`].
+    pub decoders: Vec<RuleEntry>,
+    /// Decoder files that are not to be loaded.
+    pub decoders_excluded: Vec<String>,
+    /// Text lists that rules look up, in the file's order; see [`OssecConf::list_files`].
+    pub lists: Vec<ListEntry>,
     /// `<localfile>` elements that are no commands.
     pub ignored: Vec<Ignored>,
     /// What is wrong or not supported. With an [`Severity::Error`] among them the configuration should not be used.

@@ -1,4 +1,4 @@
-//! Which rule files an OSSEC configuration names, in the order in which they load.
+//! Which rule files, decoder files and lists an OSSEC configuration names, in the order in which they load.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::xml::Element;
 use super::{OssecConf, Reading, Severity};
 
-/// A place where rules come from.
+/// A place where rules or decoders come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleEntry {
     /// The line it is written in.
@@ -17,13 +17,26 @@ pub struct RuleEntry {
     pub directory_suffix: Option<String>,
 }
 
+/// A text list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// The line it is written in.
+    pub line: usize,
+    /// As written, which is the name that rules give it.
+    pub name: String,
+}
+
 /// Where the names of an OSSEC configuration are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleDirs {
-    /// The directory of rule files: names without `/` are taken from here.
+    /// The directory of rule files: names of rules without `/` are taken from here.
     pub rules: PathBuf,
-    /// OSSEC's own directory, such as `/var/ossec`: relative names with a `/` start here.
+    /// OSSEC's own directory, such as `/var/ossec`: relative names with a `/` start here, and those without that are not
+    /// found elsewhere.
     pub home: PathBuf,
+    /// The directory of the configuration: names of decoders without `/` are taken from here, and whatever is not found
+    /// in `home`.
+    pub etc: PathBuf,
 }
 
 impl RuleDirs {
@@ -31,13 +44,26 @@ impl RuleDirs {
     pub fn of(conf: &Path) -> RuleDirs {
         let home = match conf.parent().and_then(Path::parent) {
             Some(home) if home != Path::new("") => home.to_owned(),
-            _ => PathBuf::from(".."),
+            Some(home) => home.join("."),
+            None => PathBuf::from(".."),
         };
-        RuleDirs { rules: home.join("rules"), home }
+        RuleDirs { rules: home.join("rules"), home, etc: conf.with_file_name("") }
+    }
+
+    /// Where a name lies that is relative to OSSEC's directory.
+    fn below_home(&self, name: &str) -> PathBuf {
+        let (home, etc) = (self.home.join(name), self.etc.join(name));
+        if !home.exists() && etc.exists() { etc } else { home }
+    }
+
+    /// Where a name of a file or directory lies that counts from `own` when it has no `/`.
+    fn find(&self, own: &Path, name: &str) -> PathBuf {
+        let (near, far) = (own.join(name), self.below_home(name));
+        if name.contains('/') || (!near.exists() && far.exists()) { far } else { near }
     }
 }
 
-/// Rule files that are named and can't be found.
+/// Files that are named and can't be found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct RuleFilesError(pub Vec<String>);
 
@@ -49,60 +75,99 @@ impl fmt::Display for RuleFilesError {
 
 impl Reading<'_> {
     pub(super) fn rules(&mut self, section: &Element) {
-        let mut excluded = Vec::new();
         for element in &section.children {
-            let path = element.text.trim().to_owned();
-            match element.name.as_str() {
-                "include" | "rule" | "rule_include" | "rule_dir" if path.is_empty() => {
-                    self.find(element.line, Severity::Error, format!("`<{}>` names no file", element.name));
+            let (line, path) = (element.line, element.text.trim().to_owned());
+            let name = element.name.as_str();
+            let suffix = || Some(element.attribute("pattern").unwrap_or(".xml").to_owned());
+            match name {
+                "include" | "rule" | "rule_include" | "rule_dir" | "rule_exclude" | "decoder" | "decoder_include"
+                | "decoder_dir" | "decoder_exclude" | "list"
+                    if path.is_empty() =>
+                {
+                    self.find(line, Severity::Error, format!("`<{name}>` names no file"));
                 }
                 "include" | "rule" | "rule_include" => {
-                    self.conf.rules.push(RuleEntry { line: element.line, path, directory_suffix: None });
+                    self.conf.rules.push(RuleEntry { line, path, directory_suffix: None });
                 }
-                "rule_dir" => {
-                    let suffix = element.attribute("pattern").unwrap_or(".xml").to_owned();
-                    self.conf.rules.push(RuleEntry { line: element.line, path, directory_suffix: Some(suffix) });
+                "rule_dir" => self.conf.rules.push(RuleEntry { line, path, directory_suffix: suffix() }),
+                "decoder" | "decoder_include" => {
+                    self.conf.decoders.push(RuleEntry { line, path, directory_suffix: None });
                 }
-                "rule_exclude" => excluded.push((element.line, path)),
-                _ => {} // Decoders and lists.
+                "decoder_dir" => self.conf.decoders.push(RuleEntry { line, path, directory_suffix: suffix() }),
+                "rule_exclude" => self.conf.rules_excluded.push(path),
+                "decoder_exclude" => self.conf.decoders_excluded.push(path),
+                "list" => self.conf.lists.push(ListEntry { line, name: path }),
+                _ => {
+                    let what = format!(
+                        "`<{name}>` is not read; rules come from `<include>`, `<rule_dir>`, `<decoder>`, \
+                         `<decoder_dir>` and `<list>`"
+                    );
+                    self.find(line, Severity::Warning, what);
+                }
             }
-        }
-        for (line, path) in excluded {
-            let what = format!("`<rule_exclude>` is not supported: remove `{path}` from the files that are loaded");
-            self.find(line, Severity::Error, what);
         }
     }
 }
 
 impl OssecConf {
     /// The rule files in the order in which they load; a directory adds its files in name order, and a file that comes
-    /// up twice counts where it is first named. Empty when the configuration names no rules.
+    /// up twice counts where it is first named. Files that `<rule_exclude>` names are left out. Empty when the
+    /// configuration names no rules.
     pub fn rule_files(&self, dirs: &RuleDirs) -> Result<Vec<PathBuf>, RuleFilesError> {
-        let mut files: Vec<PathBuf> = Vec::new();
+        files("rule", &self.rules, &self.rules_excluded, |name| dirs.find(&dirs.rules, name))
+    }
+
+    /// The decoder files, likewise.
+    pub fn decoder_files(&self, dirs: &RuleDirs) -> Result<Vec<PathBuf>, RuleFilesError> {
+        files("decoder", &self.decoders, &self.decoders_excluded, |name| dirs.find(&dirs.etc, name))
+    }
+
+    /// The text lists, each with the name that rules give it. A name of the compiled form, `NAME.cdb`, means the text
+    /// beside it.
+    pub fn list_files(&self, dirs: &RuleDirs) -> Result<Vec<(String, PathBuf)>, RuleFilesError> {
+        let mut found = Vec::new();
         let mut missing = Vec::new();
-        for entry in &self.rules {
-            let path =
-                if entry.path.contains('/') { dirs.home.join(&entry.path) } else { dirs.rules.join(&entry.path) };
-            let found = match &entry.directory_suffix {
-                None if path.is_file() => Ok(vec![path]),
-                None => Err(format!("line {}: rule file `{}` does not exist", entry.line, path.display())),
-                Some(suffix) => directory_files(&path, suffix).map_err(|error| {
-                    format!("line {}: could not read rule directory `{}`: {error}", entry.line, path.display())
-                }),
-            };
-            match found {
-                Ok(found) => {
-                    for file in found {
-                        if !files.contains(&file) {
-                            files.push(file);
-                        }
-                    }
-                }
-                Err(what) => missing.push(what),
+        for ListEntry { line, name } in &self.lists {
+            let path = dirs.below_home(name.strip_suffix(".cdb").unwrap_or(name));
+            match path.is_file() {
+                true => found.push((name.clone(), path)),
+                false => missing.push(format!("line {line}: list `{}` does not exist", path.display())),
             }
         }
-        if missing.is_empty() { Ok(files) } else { Err(RuleFilesError(missing)) }
+        if missing.is_empty() { Ok(found) } else { Err(RuleFilesError(missing)) }
     }
+}
+
+/// The files that entries name, those left out that are excluded, by their name or by the end of their path.
+fn files(
+    kind: &str,
+    entries: &[RuleEntry],
+    excluded: &[String],
+    find: impl Fn(&str) -> PathBuf,
+) -> Result<Vec<PathBuf>, RuleFilesError> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut missing = Vec::new();
+    for entry in entries {
+        let path = find(&entry.path);
+        let found = match &entry.directory_suffix {
+            None if path.is_file() => Ok(vec![path]),
+            None => Err(format!("line {}: {kind} file `{}` does not exist", entry.line, path.display())),
+            Some(suffix) => directory_files(&path, suffix).map_err(|error| {
+                format!("line {}: could not read {kind} directory `{}`: {error}", entry.line, path.display())
+            }),
+        };
+        match found {
+            Ok(found) => {
+                for file in found {
+                    if !files.contains(&file) && !excluded.iter().any(|end| file.ends_with(end)) {
+                        files.push(file);
+                    }
+                }
+            }
+            Err(what) => missing.push(what),
+        }
+    }
+    if missing.is_empty() { Ok(files) } else { Err(RuleFilesError(missing)) }
 }
 
 fn directory_files(directory: &Path, suffix: &str) -> std::io::Result<Vec<PathBuf>> {

@@ -276,6 +276,57 @@ fn rule_files_keep_the_order_of_the_configuration() {
 }
 
 #[test]
+fn decoders_and_lists_are_found_where_the_configuration_says() {
+    let conf = read(
+        "<ossec_config><ruleset>
+          <decoder_dir>etc/decoders</decoder_dir>
+          <decoder_exclude>etc/decoders/old.xml</decoder_exclude>
+          <decoder>local_decoder.xml</decoder>
+          <rule_dir>rules</rule_dir>
+          <rule_exclude>policy_rules.xml</rule_exclude>
+          <list>etc/lists/users</list>
+          <list>lists/hosts.cdb</list>
+        </ruleset></ossec_config>",
+    );
+    assert_eq!(findings(&conf), Vec::<String>::new());
+    let home = tempfile::tempdir().unwrap();
+    for file in [
+        "etc/decoders/b.xml",
+        "etc/decoders/a.xml",
+        "etc/decoders/old.xml",
+        "etc/local_decoder.xml",
+        "rules/policy_rules.xml",
+        "rules/web_rules.xml",
+        "etc/lists/users",
+        "lists/hosts",
+    ] {
+        let path = home.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    let dirs = RuleDirs::of(&home.path().join("etc/ossec.conf"));
+    let below_home = |path: &std::path::Path| path.strip_prefix(home.path()).unwrap().display().to_string();
+    let decoders: Vec<String> = conf.decoder_files(&dirs).unwrap().iter().map(|path| below_home(path)).collect();
+    assert_eq!(decoders, ["etc/decoders/a.xml", "etc/decoders/b.xml", "etc/local_decoder.xml"]);
+    let rules: Vec<String> = conf.rule_files(&dirs).unwrap().iter().map(|path| below_home(path)).collect();
+    assert_eq!(rules, ["rules/web_rules.xml"], "a directory of rules may be named from OSSEC's own directory");
+    let lists = conf.list_files(&dirs).unwrap();
+    let lists: Vec<(&str, String)> = lists.iter().map(|(name, path)| (name.as_str(), below_home(path))).collect();
+    assert_eq!(lists, [("etc/lists/users", "etc/lists/users".into()), ("lists/hosts.cdb", "lists/hosts".into())]);
+    std::fs::remove_file(home.path().join("lists/hosts")).unwrap();
+    let missing = conf.list_files(&dirs).unwrap_err().0;
+    assert!(missing[0].starts_with("line 8: list `") && missing.len() == 1, "{missing:?}");
+}
+
+#[test]
+fn an_element_of_rules_that_is_not_read_is_said() {
+    let conf = read("<ossec_config><rules>\n<rules_dir>x</rules_dir>\n<list></list></rules></ossec_config>");
+    assert_eq!(conf.findings.len(), 2, "{:?}", conf.findings);
+    assert!(conf.findings[0].to_string().starts_with("ossec.conf:2: warning: `<rules_dir>` is not read"));
+    assert!(conf.findings[1].to_string().starts_with("ossec.conf:3: error: `<list>` names no file"));
+}
+
+#[test]
 fn a_file_cut_off_anywhere_gives_commands_or_findings_and_never_a_panic() {
     let text = "<?xml version=\"1.0\"?>\u{feff}<! a > !><ossec_config><!-- c --><localfile a='1'>\n\
         <log_format>command</log_format><command>a && b \\< c < d</command></localfile></ossec_config>";

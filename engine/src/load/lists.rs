@@ -7,8 +7,8 @@ use crate::finding::{Finding, Findings, codes, shown};
 use crate::list::TextList;
 use crate::source::{SourceFile, Span};
 
-/// Lists larger than this, in bytes, are refused.
-const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Lists with more bytes than this are refused.
+pub const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The lists of a rule set, by name without `.cdb`.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ pub(super) fn name_of(written: &str) -> &str {
 fn read(text: &[u8], file: u32, findings: &mut Findings) -> TextList {
     let mut list = TextList::default();
     if text.len() > LIST_BYTES_MAX {
-        let message = format!("the list is too large: {} bytes, the limit is {LIST_BYTES_MAX}", text.len());
+        let message = format!("the list is too large: it has more than {LIST_BYTES_MAX} bytes");
         findings.push(Finding::new(&codes::FILE_TOO_LARGE, message).at(Span { file, start: 0, end: 0 }, ""));
         return list;
     }

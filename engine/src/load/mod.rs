@@ -22,6 +22,8 @@ mod rules;
 mod text;
 mod tree;
 
+pub use lists::LIST_BYTES_MAX;
+pub use references::list_names;
 pub(crate) use tree::Tree;
 
 use std::ops::RangeInclusive;
@@ -38,6 +40,9 @@ pub const ABOUT_RUNS_ID: u32 = 990_000;
 
 /// Ids of rules that Tripline ships, now or later.
 pub const RESERVED_IDS: RangeInclusive<u32> = 990_000..=999_999;
+
+/// Rule and decoder files with more bytes than this are refused.
+pub const FILE_BYTES_MAX: usize = crate::xml::FILE_BYTES_MAX;
 
 /// What to do with rules whose `if_sid` names a rule that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,6 +160,8 @@ fn check_all(inputs: &CompileInputs, settings: &Settings, orphans: Orphans, lint
         digest: digest::digest(inputs, settings, orphans == Orphans::SetAside),
         findings: findings.clone(),
         files: inputs.files().cloned().collect(),
+        rule_files: inputs.rules.len(),
+        decoder_files: inputs.decoders.len(),
         decoders: decoders.decoders,
         settings: settings.clone(),
         time_zone,

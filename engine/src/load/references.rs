@@ -1,5 +1,7 @@
 //! What rules name that stands in other files: decoders, their fields, lists.
 
+use std::collections::BTreeSet;
+
 use super::decoders::Loaded;
 use super::draft::Draft;
 use super::lists::Lists;
@@ -7,7 +9,33 @@ use crate::decoder::{Field, KnownField};
 use crate::field_condition::FieldCondition;
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::line::{DECODER_OSSEC, DECODER_TRIPLINE};
-use crate::ruleset::Test;
+use crate::ruleset::{Settings, Test};
+use crate::source::SourceFile;
+
+/// The names of the lists that rules look up, without `.cdb`, each once and with the number of the first rule file that
+/// names it: whoever loads the files finds out by them which lists to load. What is wrong with the files is not said.
+pub fn list_names(rules: &[SourceFile]) -> Vec<(String, usize)> {
+    let mut known = BTreeSet::new();
+    let mut names = Vec::new();
+    for (number, file) in rules.iter().enumerate().filter(|(_, file)| may_name_a_list(&file.text)) {
+        let mut drafts = Vec::new();
+        super::rules::read(&file.text, 0, &Settings::default(), &mut drafts, &mut Findings::default());
+        for condition in drafts.iter().flat_map(|draft| &draft.rule.conditions) {
+            if let Test::Field(FieldCondition::List(lookup)) = &condition.test
+                && known.insert(lookup.name.clone())
+            {
+                names.push((lookup.name.clone(), number));
+            }
+        }
+    }
+    names
+}
+
+/// Whether there is a `<list`, in any case: most files have none and need not be read twice.
+fn may_name_a_list(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'<', text)
+        .any(|at| text.get(at + 1..at + 5).is_some_and(|name| name.eq_ignore_ascii_case(b"list")))
+}
 
 /// Checks decoders and fields that rules name, and gives their lists to them.
 pub(super) fn resolve(drafts: &mut [Draft], decoders: &Loaded, lists: &Lists, findings: &mut Findings) {

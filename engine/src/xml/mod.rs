@@ -76,7 +76,7 @@ impl Element {
 /// Reads a whole file. `file` is the index that spans get.
 pub(crate) fn parse(text: &[u8], file: u32, findings: &mut Findings) -> Document {
     if text.len() > FILE_BYTES_MAX {
-        let message = format!("the file is too large: {} bytes, the limit is {FILE_BYTES_MAX}", text.len());
+        let message = format!("the file is too large: it has more than {FILE_BYTES_MAX} bytes");
         findings.push(Finding::new(&codes::FILE_TOO_LARGE, message).at(Span { file, start: 0, end: 0 }, ""));
         return Document::default();
     }
