@@ -32,6 +32,8 @@ pub struct Settings {
     pub alerts: Alerts,
     pub topics: Topics,
     pub kafka: Kafka,
+    /// Files of `[[command]]` tables to run in addition; `--commands` takes their place.
+    pub command_files: Vec<PathBuf>,
     /// The commands to run.
     #[serde(rename = "command")]
     pub commands: Vec<CommandSpec>,
@@ -51,6 +53,7 @@ impl Default for Settings {
             alerts: Alerts::default(),
             topics: Topics::default(),
             kafka: Kafka::default(),
+            command_files: Vec::new(),
             commands: Vec::new(),
         }
     }
@@ -199,7 +202,7 @@ impl Settings {
 
     /// Paths in a settings file are relative to the file.
     fn resolve(&mut self, dir: &Path) {
-        let paths = self.rules.dirs.iter_mut().chain(&mut self.ossec_conf);
+        let paths = self.rules.dirs.iter_mut().chain(&mut self.command_files).chain(&mut self.ossec_conf);
         for path in paths.chain([&mut self.data_dir]) {
             *path = dir.join(&*path);
         }
@@ -306,8 +309,11 @@ pub fn load_commands(path: &Path) -> anyhow::Result<Vec<CommandSpec>> {
         commands: Vec<CommandSpec>,
     }
     let text = read(path)?;
-    let commands: Commands =
+    let mut commands: Commands =
         toml::from_str(&text).map_err(|error| anyhow!("{}: {}", path.display(), explained(&error.to_string())))?;
+    for (index, command) in commands.commands.iter_mut().enumerate() {
+        command.origin = Some(format!("{}, command {}", path.display(), index + 1));
+    }
     Ok(commands.commands)
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod data_dir;
 mod dead_letters;
 mod full_disk;
+mod packaging;
 mod reading;
 mod rules;
 mod settings;
