@@ -7,7 +7,7 @@ export TRIPLINE_CACHE ?= $(HOME)/.cache/tripline
 export CARGO_TARGET_DIR ?= $(TRIPLINE_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/release/tripline
 
-.PHONY: help demo test check fmt lint doc rules bench soak build setup clean
+.PHONY: help demo test check fmt lint doc rules bench soak deb build setup clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -47,9 +47,21 @@ rules: ## Check and test the shipped rules
 bench: setup ## Measure the engine
 	$(CARGO) bench --workspace --locked
 
-soak: setup ## The long form of the randomised tests (hours)
+soak: setup ## An hour of `tripline run` under kills (TRIPLINE_SOAK_SECONDS), then the long form of the randomised tests (hours)
 	@scripts/setup.sh kafka
+	TRIPLINE_SOAK_SECONDS=$${TRIPLINE_SOAK_SECONDS:-3600} $(CARGO) test $(CARGO_FLAGS) --test soak -- --nocapture
+	TRIPLINE_RUNS=$${TRIPLINE_RUNS:-100000} $(CARGO) test $(CARGO_FLAGS) -p tripline-collector --test leaks -- --nocapture
 	TRIPLINE_SEEDS=$${TRIPLINE_SEEDS:-2000} TRIPLINE_KILLS=$${TRIPLINE_KILLS:-500} $(CARGO) test $(CARGO_FLAGS) -- --nocapture
+
+PACKAGED := $(CARGO_TARGET_DIR)/release/packaged
+
+deb: build ## Build a Debian package (needs cargo-deb and dpkg-dev)
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "cargo-deb is missing: cargo install cargo-deb --locked" >&2; exit 1; }
+	$(BIN) man $(PACKAGED)/man
+	$(BIN) completions bash > $(PACKAGED)/tripline.bash
+	$(BIN) completions zsh > $(PACKAGED)/_tripline
+	$(BIN) completions fish > $(PACKAGED)/tripline.fish
+	$(CARGO) deb --no-build --locked --strip
 
 clean:
 	$(CARGO) clean

@@ -52,6 +52,25 @@ pub enum Verb {
     Replay(Replay),
     /// Show what is remembered: baselines, timers, counters, cursors
     State(State),
+    /// Write manual pages, one for each verb
+    #[command(hide = true)]
+    Man(Man),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions(Completions),
+}
+
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The directory to write into; made when it is not there
+    pub dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 /// Where rules come from.

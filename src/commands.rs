@@ -1,6 +1,6 @@
 //! Which commands are run: from settings, from a commands file, from an OSSEC configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use tripline_collector::{CommandSpec, Identity, Plan};
@@ -13,14 +13,15 @@ pub fn identity(settings: &Settings) -> anyhow::Result<Identity> {
     Ok(Identity { agent: settings.agent_name()?, address: settings.agent.address.clone() })
 }
 
-/// The commands of settings, of the commands file and of the OSSEC configuration, checked together. None at all is an
+/// The commands of settings, of command files and of the OSSEC configuration, checked together. None at all is an
 /// error, and so is one that this process can't start as the user it names.
 pub fn plan(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
     let plan = checked(settings, file, ossec)?;
     if plan.commands().is_empty() {
         bail!(
-            "there are no commands to run: add [[command]] tables to tripline.toml, or name a file of them with \
-             --commands (rules/commands.toml has some), or an OSSEC configuration with --ossec-conf"
+            "there are no commands to run: add [[command]] tables to tripline.toml, or name files of them there \
+             (`command_files`) or with --commands (`tripline init` writes one to start from), or an OSSEC configuration \
+             with --ossec-conf"
         );
     }
     plan.check_users()?;
@@ -30,7 +31,11 @@ pub fn plan(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> 
 /// The same, when there may be none.
 pub fn checked(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
     let mut specs: Vec<CommandSpec> = settings.commands.clone();
-    if let Some(file) = file {
+    let files: Vec<&Path> = match file {
+        Some(file) => vec![file],
+        None => settings.command_files.iter().map(PathBuf::as_path).collect(),
+    };
+    for file in files {
         specs.extend(settings::load_commands(file)?);
     }
     if let Some(Ossec { conf, .. }) = ossec {

@@ -28,21 +28,37 @@ pub fn run(args: &Init) -> Outcome {
     }
     for (name, text) in FILES {
         write_new(&args.dir.join(name), text)?;
-        println!("wrote {}", args.dir.join(name).display());
+        println!("wrote {}", shown(&args.dir, name));
     }
-    let at = |name: &str| args.dir.join(name).display().to_string();
-    println!(
-        "\nnext:\n  \
-         tripline -C {config} check                                    what is wrong with rules and settings\n  \
-         tripline -C {config} collect --commands {commands} --once uptime   try a command\n  \
-         tripline -C {config} test {rules}                             test the rules\n  \
-         tripline -C {config} run --commands {commands}                watch this machine\n  \
-         tripline -C {config} alerts --follow                          see alerts while it runs",
-        config = at("tripline.toml"),
-        commands = at("commands.toml"),
-        rules = at("rules"),
-    );
+    print!("{}", next_steps(&args.dir));
     Ok(Exit::Fine)
+}
+
+/// What to type next. Nothing more than the verb where the settings are found by themselves.
+fn next_steps(dir: &Path) -> String {
+    let tripline = match dir == Path::new(".") {
+        true => "tripline".to_owned(),
+        false => format!("tripline -C {}", shown(dir, "tripline.toml")),
+    };
+    let steps = [
+        ("check", "what is wrong with rules, commands and settings"),
+        ("collect --once uptime", "try a command"),
+        (&format!("test {}", shown(dir, "rules")), "try the rules, with a clock"),
+        ("run", "watch this machine"),
+        ("alerts --follow", "in another terminal: alerts as they come"),
+    ]
+    .map(|(verb, what)| (format!("{tripline} {verb}"), what));
+    let width = steps.iter().map(|(step, _)| step.chars().count()).max().unwrap_or(0);
+    let lines: String = steps.iter().map(|(step, what)| format!("  {step:width$}   # {what}\n")).collect();
+    format!(
+        "\nnext:\n{lines}\nCommands are in commands.toml, your own rules in rules/local_rules.xml; changed rules are taken over \
+         while it runs.\n"
+    )
+}
+
+/// A file as the user would name it.
+fn shown(dir: &Path, name: &str) -> String {
+    if dir == Path::new(".") { name.to_owned() } else { dir.join(name).display().to_string() }
 }
 
 /// Writes a file that was not there.

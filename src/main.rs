@@ -12,6 +12,7 @@ mod groups;
 mod init;
 mod local;
 mod logtest;
+mod manual;
 mod ossec;
 mod outputs;
 mod owned;
@@ -66,6 +67,8 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Logtest(args) => logtest::run(args, settings()?),
         Verb::Replay(args) => replay::run(args, settings()?),
         Verb::State(args) => state::run(args, settings()?),
+        Verb::Man(args) => manual::pages(args),
+        Verb::Completions(args) => manual::completions(args),
     }
 }
 

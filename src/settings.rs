@@ -33,6 +33,8 @@ pub struct Settings {
     pub alerts: Alerts,
     pub topics: Topics,
     pub kafka: Kafka,
+    /// Files of `[[command]]` tables to run in addition; `--commands` takes their place.
+    pub command_files: Vec<PathBuf>,
     /// The commands to run.
     #[serde(rename = "command")]
     pub commands: Vec<CommandSpec>,
@@ -53,6 +55,7 @@ impl Default for Settings {
             alerts: Alerts::default(),
             topics: Topics::default(),
             kafka: Kafka::default(),
+            command_files: Vec::new(),
             commands: Vec::new(),
         }
     }
@@ -215,7 +218,8 @@ impl Settings {
     /// Paths in a settings file are relative to the file.
     fn resolve(&mut self, dir: &Path) {
         let Rules { dirs, decoders, lists, .. } = &mut self.rules;
-        let paths = dirs.iter_mut().chain(decoders).chain(lists).chain(&mut self.ossec_conf);
+        let rules = dirs.iter_mut().chain(decoders).chain(lists);
+        let paths = rules.chain(&mut self.command_files).chain(&mut self.ossec_conf);
         for path in paths.chain([&mut self.data_dir]) {
             *path = dir.join(&*path);
         }
@@ -326,8 +330,11 @@ pub fn load_commands(path: &Path) -> anyhow::Result<Vec<CommandSpec>> {
         commands: Vec<CommandSpec>,
     }
     let text = read(path)?;
-    let commands: Commands =
+    let mut commands: Commands =
         toml::from_str(&text).map_err(|error| anyhow!("{}: {}", path.display(), explained(&error.to_string())))?;
+    for (index, command) in commands.commands.iter_mut().enumerate() {
+        command.origin = Some(format!("{}, command {}", path.display(), index + 1));
+    }
     Ok(commands.commands)
 }
 

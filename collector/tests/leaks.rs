@@ -38,7 +38,7 @@ struct Look {
 
 #[test]
 fn many_runs_leave_neither_zombies_nor_open_files_nor_memory() {
-    let runs = std::env::var("TRIPLINE_RUNS").map_or(RUNS, |runs| runs.parse().expect("TRIPLINE_RUNS is a number"));
+    let runs = test_setting("TRIPLINE_RUNS").unwrap_or(RUNS);
     let dir = tempfile::tempdir().unwrap();
     // The long form is there for the number of runs: programs as small as they come, as many as the machine can start.
     let (commands, line) = match runs {
@@ -131,4 +131,11 @@ fn children() -> Vec<String> {
     let is_child =
         |stat: &String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(own.as_str()));
     stats.filter(is_child).collect()
+}
+
+/// A setting of the test itself: how much it does.
+#[expect(clippy::disallowed_methods, reason = "how much a test does is no setting of the program")]
+fn test_setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }

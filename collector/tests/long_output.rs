@@ -13,8 +13,7 @@ const MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[test]
 fn an_output_of_any_size_is_counted_to_its_end_in_bounded_memory() {
-    let bytes = std::env::var("TRIPLINE_TEST_OUTPUT_BYTES")
-        .map_or(BYTES, |bytes| bytes.parse().expect("TRIPLINE_TEST_OUTPUT_BYTES is a number"));
+    let bytes = test_setting("TRIPLINE_TEST_OUTPUT_BYTES").unwrap_or(BYTES);
     let text = format!("head -c {bytes} /dev/zero; head -c {bytes} /dev/zero >&2");
     let spec = CommandSpec {
         every: Some(tripline_collector::Interval::from_secs(7200)),
@@ -37,4 +36,11 @@ fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024
+}
+
+/// A setting of the test itself: how much it does.
+#[expect(clippy::disallowed_methods, reason = "how much a test does is no setting of the program")]
+fn test_setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }

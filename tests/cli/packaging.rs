@@ -1,0 +1,118 @@
+//! What packages install: pages, completions, the example settings, the service.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use super::Place;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The verbs that `tripline --help` lists.
+fn verbs(place: &Place) -> BTreeSet<String> {
+    let help = place.tripline(&["--help"]).text();
+    let listed = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
+    let verbs: BTreeSet<String> = listed
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|verb| verb != "help")
+        .collect();
+    assert!(verbs.contains("run") && verbs.contains("state"), "{help}");
+    verbs
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let place = Place::new();
+    place.tripline(&["man", "pages"]).exits(0);
+    let main = place.read("pages/tripline.1");
+    for verb in verbs(&place) {
+        let page = place.read(&format!("pages/tripline-{verb}.1"));
+        assert!(
+            page.contains(".SH NAME\n") && page.contains(".SH SYNOPSIS\n") && page.contains(".SH OPTIONS\n"),
+            "{page}"
+        );
+        assert!(main.contains(&format!("tripline\\-{verb}(1)")), "{main}");
+    }
+    assert!(main.contains("Exit codes"), "{main}");
+    assert!(place.path("pages/tripline-outputs-import.1").exists());
+    assert!(!place.path("pages/tripline-man.1").exists(), "what only packagers use needs no page");
+}
+
+#[test]
+fn completions_know_every_verb() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.tripline(&["completions", shell]).text();
+        for verb in verbs(&place) {
+            assert!(script.contains(&verb), "{shell}: {verb}");
+        }
+        if shell == "bash" {
+            let path = place.write("tripline.bash", script);
+            assert!(Command::new("bash").arg("-n").arg(path).status().unwrap().success());
+        }
+    }
+}
+
+/// The files as the package lays them out work without a change, apart from the place of the data.
+#[test]
+fn the_packaged_settings_watch_a_machine_as_they_are() {
+    let place = Place::new();
+    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let package = &manifest["package"]["metadata"]["deb"];
+    let mut configuration = BTreeSet::new();
+    for asset in package["assets"].as_array().unwrap() {
+        let [from, to] = [0, 1].map(|index| asset[index].as_str().unwrap());
+        if to.starts_with("etc/") {
+            place.write(to, std::fs::read(root().join(from)).unwrap());
+            configuration.insert(format!("/{to}"));
+        }
+    }
+    let kept: BTreeSet<String> =
+        package["conf-files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned()).collect();
+    assert_eq!(configuration, kept, "what an administrator changed stays on upgrades");
+
+    let settings = ["-C", "etc/tripline/tripline.toml"];
+    place.tripline(&[&settings[..], &["check"]].concat()).exits(0);
+    place.tripline(&[&settings[..], &["collect", "--once", "uptime"]].concat()).exits(0);
+    let ran = place.tripline(&[&settings[..], &["run", "--for", "1s", "--data-dir", "data"]].concat()).exits(0);
+    ran.says(&["watching with 5 commands"]);
+    assert!(place.read("etc/tripline/tripline.toml").contains("data_dir = \"/var/lib/tripline\"\n"));
+}
+
+#[test]
+fn the_service_starts_what_the_package_installs() {
+    let unit = std::fs::read_to_string(root().join("packaging/systemd/tripline.service")).unwrap();
+    for line in [
+        "ExecStart=/usr/bin/tripline --config /etc/tripline/tripline.toml run",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "StateDirectory=tripline",
+        "RestartPreventExitStatus=2",
+        "KillMode=mixed",
+    ] {
+        assert!(unit.lines().any(|there| there == line), "{line}");
+    }
+}
+
+/// What `init` says to do next can be done, as it stands.
+#[test]
+fn what_init_says_to_do_next_works() {
+    let place = Place::new();
+    let said = place.tripline(&["init"]).text();
+    let steps: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  tripline ")).collect();
+    assert_eq!(steps.len(), 5, "{said}");
+    for step in steps {
+        let words: Vec<&str> = step.split(" #").next().unwrap().split_whitespace().collect();
+        match words[0] {
+            "run" => place.tripline(&[&words[..], &["--for", "1s"]].concat()).exits(0),
+            "alerts" => place.tripline(&["alerts"]).exits(0),
+            _ => place.tripline(&words).exits(0),
+        };
+    }
+    place.tripline(&["init"]).exits(2).says(&["already has tripline.toml", "nothing was written"]);
+    let elsewhere = place.tripline(&["init", "box"]).text();
+    assert!(elsewhere.contains("  tripline -C box/tripline.toml check"), "{elsewhere}");
+    place.tripline(&["-C", "box/tripline.toml", "test", "box/rules"]).exits(0);
+}
