@@ -9,6 +9,7 @@ mod full_disk;
 mod reading;
 mod rules;
 mod settings;
+mod state_dir;
 mod trying;
 
 use common::Place;
