@@ -411,6 +411,37 @@ pub enum StateAction {
         #[arg(long, value_name = "NAME")]
         author: Option<String>,
     },
+    /// Read all of a data directory and name what is damaged; exit 1 when something is
+    Verify(StateVerify),
+    /// Throw the state of an embedded log away and fold it again from its outputs; no alert comes twice
+    Rebuild(StateRebuild),
+    /// Copy a data directory, also while it is in use
+    Backup(StateBackup),
+}
+
+#[derive(Args, Debug)]
+pub struct StateVerify {
+    #[command(flatten)]
+    pub at: Where,
+    /// How to print what is damaged
+    #[arg(long, value_enum, default_value_t = StateFormat::Text, value_name = "FORMAT")]
+    pub format: StateFormat,
+}
+
+#[derive(Args, Debug)]
+pub struct StateRebuild {
+    #[command(flatten)]
+    pub rules: RulesFrom,
+    #[command(flatten)]
+    pub at: Where,
+}
+
+#[derive(Args, Debug)]
+pub struct StateBackup {
+    /// The directory to make: a data directory that can be used in place of the present one
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub at: Where,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

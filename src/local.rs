@@ -37,7 +37,8 @@ impl Log {
             let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
             return Ok(Log::Kafka { kafka, dir });
         }
-        Ok(Log::Embedded { log: embedded::open_for_reading(&log_dir(&dir), EmbeddedOptions::default())?, dir })
+        let log = embedded::open_for_reading(&log_dir(&dir), EmbeddedOptions::default()).map_err(not_opened)?;
+        Ok(Log::Embedded { log, dir })
     }
 
     /// A reader of one topic.
@@ -54,6 +55,14 @@ impl Log {
             Log::Embedded { dir, .. } => dir.join("groups"),
             Log::Kafka { kafka, dir } => dir.join("kafka-groups").join(kafka.bootstrap.replace(['/', ':', ','], "_")),
         }
+    }
+}
+
+/// Why a data directory did not open. One that is not there was named wrongly: that is usage.
+pub fn not_opened(error: OpenError) -> Failure {
+    match error {
+        OpenError::NotFound { .. } => Failure::unusable(error),
+        _ => error.into(),
     }
 }
 

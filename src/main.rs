@@ -2,6 +2,7 @@
 //! nothing. One file per verb; [`exit`] has the exit codes.
 
 mod alerts;
+mod backup;
 mod check;
 mod cli;
 mod collect;
@@ -18,6 +19,7 @@ mod outputs;
 mod owned;
 mod print;
 mod process;
+mod rebuild;
 mod reload;
 mod replay;
 mod rulefiles;
@@ -30,6 +32,7 @@ mod state;
 mod test;
 mod topics;
 mod units;
+mod verify;
 
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;

@@ -11,14 +11,17 @@ use tripline_schemas::state::{
     Activation, Baseline, Counted, Cursor, Cursors, HistoryBounds, KeyState, RuleState, Scope, Seen, SeenKind, StateKey,
 };
 
+use crate::backup;
 use crate::cli::{State, StateAction, StateFormat};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::forget;
 use crate::local::Log;
 use crate::print;
+use crate::rebuild;
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
+use crate::verify;
 
 type Values = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
 
@@ -27,6 +30,9 @@ pub fn run(args: &State, settings: Settings) -> Outcome {
         Some(StateAction::Forget { at, agent, command, rule, reason, author }) => {
             forget::run(at, agent, command, *rule, reason, author.as_deref(), &settings)
         }
+        Some(StateAction::Verify(args)) => verify::run(args, &settings),
+        Some(StateAction::Rebuild(args)) => rebuild::run(args, &settings),
+        Some(StateAction::Backup(args)) => backup::run(args, &settings),
         None => show(args, &settings),
     }
 }

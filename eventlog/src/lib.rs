@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tripline_schemas::Record;
 
 pub mod embedded;
@@ -64,7 +65,7 @@ pub trait Reader: Send {
 }
 
 /// What a partition holds: offsets `first..end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// The first offset still kept.
     pub first: u64,

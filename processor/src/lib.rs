@@ -13,7 +13,8 @@
 //! * [`overlay`] and [`cursors`]: what a task remembers between commits;
 //! * [`rules`]: the rule set in use, and how the log learns of it;
 //! * [`embedded`], [`memory`]: backends;
-//! * [`replay`]: the same loop over a history, with state of its own.
+//! * [`replay`]: the same loop over a history, with state of its own;
+//! * [`verify`]: whether stored state can be read and fits together.
 //!
 //! What holds, whatever the batch sizes, checkpoints, crashes, rebalances and partition count: the same inputs under
 //! the same rules give the same alerts per agent and command, each once, in the order of the inputs.
@@ -28,6 +29,7 @@ pub mod replay;
 pub mod rules;
 pub mod shard;
 pub mod task;
+pub mod verify;
 
 pub use backend::{Backend, BackendError, CommitUnit};
 pub use rules::ActiveRules;

@@ -31,9 +31,12 @@ fn flip(path: &Path, at: usize) {
 #[test]
 fn a_data_directory_that_is_not_there_is_an_error_for_readers() {
     let place = place();
-    for verb in ["alerts", "outputs", "state"] {
-        place.tripline(&[verb, "--data-dir", "data"]).exits(5).says(&["no log in `data/log`", "tripline run"]);
+    for verb in [&["alerts"][..], &["outputs"], &["state"], &["state", "verify"], &["state", "rebuild"]] {
+        let ran = place.tripline(&[verb, &["--data-dir", "data"]].concat()).exits(2);
+        ran.says(&["no log in `data/log`", "tripline run"]);
     }
+    place.tripline(&["state", "backup", "copy", "--data-dir", "data"]).exits(2).says(&["no log in `data/log`"]);
+    assert!(!place.path("copy").exists());
     assert!(!place.path("data").exists());
 }
 

@@ -11,6 +11,7 @@ mod packaging;
 mod reading;
 mod rules;
 mod settings;
+mod state_dir;
 mod trying;
 
 use common::Place;

@@ -15,10 +15,34 @@ use super::{FORMAT_VERSION, SpoolError, segment};
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-#[derive(Serialize, Deserialize)]
-struct Description {
+/// What `spool.json` says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Description {
     format: u32,
     spool: Uuid,
+    /// Ids that it had before: it is a copy of a spool, or a copy of a copy. Runs may wait in it under each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<Uuid>,
+    /// It is a copy that nobody has opened yet, and needs an id of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    copied: bool,
+}
+
+impl Description {
+    /// Under which id runs get their numbers.
+    pub(super) fn id(&self) -> Uuid {
+        self.spool
+    }
+
+    /// Whether something of this id may lie in the spool.
+    pub(super) fn has(&self, id: Uuid) -> bool {
+        self.spool == id || self.former.contains(&id)
+    }
+
+    /// What a copy's file says.
+    pub(super) fn as_copy(&self) -> Description {
+        Description { copied: true, ..self.clone() }
+    }
 }
 
 /// Takes the lock that the owner of the spool holds.
@@ -46,30 +70,47 @@ pub(super) fn lock(dir: &Path) -> Result<File, SpoolError> {
     }
 }
 
-/// Reads the spool's id, or makes one for a new spool.
-pub(super) fn identify(dir: &Path) -> Result<Uuid, SpoolError> {
-    let path = dir.join("spool.json");
-    match fs::read(&path) {
-        Ok(bytes) => {
-            let description: Description = serde_json::from_slice(&bytes)
-                .map_err(|source| SpoolError::NotASpool { path: path.clone(), source })?;
-            if description.format > FORMAT_VERSION {
-                return Err(SpoolError::Newer { dir: dir.to_owned(), found: description.format });
-            }
-            Ok(description.spool)
+/// Reads who the spool is, or makes a new one. A copy gets an id of its own now, before any number is given: the
+/// original has gone on.
+pub(super) fn identify(dir: &Path) -> Result<Description, SpoolError> {
+    match describe(dir) {
+        Ok(known) if !known.copied => Ok(known),
+        Ok(Description { spool, mut former, .. }) => {
+            former.push(spool);
+            let own = Description { format: FORMAT_VERSION, spool: Uuid::new_v4(), former, copied: false };
+            write_description(dir, &own)?;
+            Ok(own)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let description = Description { format: FORMAT_VERSION, spool: Uuid::new_v4() };
-            let text = serde_json::to_vec(&description).map_err(|e| SpoolError::io("write", &path)(e.into()))?;
-            let new = dir.join("spool.json.new");
-            let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-            written
-                .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-                .map_err(SpoolError::io("write", &new))?;
-            fs::rename(&new, &path).map_err(SpoolError::io("rename a file to", &path))?;
-            segment::sync_dir(dir)?;
-            Ok(description.spool)
+        Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let new = Description { format: FORMAT_VERSION, spool: Uuid::new_v4(), former: Vec::new(), copied: false };
+            write_description(dir, &new)?;
+            Ok(new)
         }
-        Err(source) => Err(SpoolError::Io { what: "read", path, source }),
+        Err(error) => Err(error),
     }
+}
+
+/// Reads who the spool is.
+pub(super) fn describe(dir: &Path) -> Result<Description, SpoolError> {
+    let path = dir.join("spool.json");
+    let bytes = fs::read(&path).map_err(SpoolError::io("read", &path))?;
+    let description: Description =
+        serde_json::from_slice(&bytes).map_err(|source| SpoolError::NotASpool { path: path.clone(), source })?;
+    if description.format > FORMAT_VERSION {
+        return Err(SpoolError::Newer { dir: dir.to_owned(), found: description.format });
+    }
+    Ok(description)
+}
+
+/// Writes who the spool is, durably: after a crash the old or the new text is there.
+pub(super) fn write_description(dir: &Path, description: &Description) -> Result<(), SpoolError> {
+    let path = dir.join("spool.json");
+    let text = serde_json::to_vec(description).map_err(|e| SpoolError::io("write", &path)(e.into()))?;
+    let new = dir.join("spool.json.new");
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+    written
+        .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+        .map_err(SpoolError::io("write", &new))?;
+    fs::rename(&new, &path).map_err(SpoolError::io("rename a file to", &path))?;
+    segment::sync_dir(dir)
 }

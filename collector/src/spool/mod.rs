@@ -30,10 +30,13 @@
 //! that can't be read is damage: it is named, the rest of that segment is skipped, the numbers it may have used are
 //! never used again, and the file is kept as `*.damaged`.
 //!
+//! A copy ([`copy()`]) takes an id of its own when it is opened, since the original goes on giving numbers.
+//!
 //! An embedded database would do this too. It is not used since all of it is one queue with one reader: a few hundred
 //! lines that say exactly when something is durable, against a store that brings threads, caches and compaction to
 //! every host on which a collector runs.
 
+mod copy;
 mod dir;
 mod error;
 mod frame;
@@ -54,6 +57,7 @@ use tripline_schemas::event::{Event, Gap};
 use tripline_schemas::{Ending, Format, Key, Record, Run, RunId};
 use uuid::Uuid;
 
+pub use copy::{SpoolCheck, copy, verify};
 pub use error::SpoolError;
 use frame::{Entry, Snapshot};
 use segment::{Active, Closed};
@@ -212,9 +216,10 @@ impl Spool {
         let segment_bytes = (bytes_max / 16).min(16 * 1024 * 1024);
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(SpoolError::io("create directory", dir))?;
         let lock = dir::lock(dir)?;
-        let id = dir::identify(dir)?;
+        let identity = dir::identify(dir)?;
+        let id = identity.id();
 
-        let found = recover::read(dir, id)?;
+        let found = recover::read(dir, &identity)?;
         let number = found.next_segment;
         let snapshot = Snapshot {
             format: FORMAT_VERSION,

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use tripline_schemas::event::Gap;
-use uuid::Uuid;
 
+use super::dir::Description;
 use super::frame::{Bad, END_BYTES_MIN, Entry, Snapshot};
 use super::read::{SegmentReader, named};
 use super::segment::{self, Closed};
@@ -29,7 +29,7 @@ pub(super) struct Found {
 
 /// Reads all segments of a spool in order. Removes those that a later one has dropped, and a last one that was never
 /// completely begun.
-pub(super) fn read(dir: &Path, id: Uuid) -> Result<Found, SpoolError> {
+pub(super) fn read(dir: &Path, identity: &Description) -> Result<Found, SpoolError> {
     let mut found = Found {
         next_sequence: 1,
         next_ticket: 1,
@@ -45,7 +45,7 @@ pub(super) fn read(dir: &Path, id: Uuid) -> Result<Found, SpoolError> {
     for (index, &number) in numbers.iter().enumerate() {
         let is_last = index + 1 == numbers.len();
         found.next_segment = number + 1;
-        found.segment(dir, id, number, is_last)?;
+        found.segment(dir, identity, number, is_last)?;
     }
     found.gaps.retain(|gap| gap.last > found.published);
     found.offered = found.offered.max(found.published);
@@ -53,7 +53,7 @@ pub(super) fn read(dir: &Path, id: Uuid) -> Result<Found, SpoolError> {
 }
 
 impl Found {
-    fn segment(&mut self, dir: &Path, id: Uuid, number: u64, is_last: bool) -> Result<(), SpoolError> {
+    fn segment(&mut self, dir: &Path, identity: &Description, number: u64, is_last: bool) -> Result<(), SpoolError> {
         let path = segment::path(dir, number);
         let mut reader = SegmentReader::open(&path, number, 0, None)?;
         let bad = loop {
@@ -65,7 +65,7 @@ impl Found {
                     if snapshot.format > FORMAT_VERSION {
                         return Err(SpoolError::Newer { dir: dir.to_owned(), found: snapshot.format });
                     }
-                    if snapshot.spool != id {
+                    if !identity.has(snapshot.spool) {
                         self.damage.push(format!("`{}` belongs to another spool and is left out", path.display()));
                         return set_aside(path, number);
                     }

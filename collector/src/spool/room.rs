@@ -84,7 +84,10 @@ impl Spool {
                 }
                 runs += 1;
                 commands.insert(run.key.clone());
-                match gaps.iter_mut().find(|gap| gap.key == run.key && gap.last > self.offered) {
+                // Of a copied spool, runs of several ids may wait.
+                let extends =
+                    |gap: &&mut Gap| gap.key == run.key && gap.spool == run.id.spool && gap.last > self.offered;
+                match gaps.iter_mut().find(extends) {
                     Some(gap) => {
                         gap.last = sequence;
                         gap.runs += 1;
@@ -92,7 +95,7 @@ impl Spool {
                     None => gaps.push(Gap {
                         key: run.key,
                         address: run.address,
-                        spool: self.id,
+                        spool: run.id.spool,
                         first: sequence,
                         last: sequence,
                         runs: 1,

@@ -31,6 +31,7 @@ use store::Store;
 use topic::Topic;
 use write::{Prepared, Writer};
 
+mod backup;
 mod codec;
 mod layout;
 mod local;
@@ -44,14 +45,17 @@ mod retention;
 mod server;
 mod store;
 mod topic;
+mod verify;
 mod write;
 
+pub use backup::back_up;
 pub use local::{LocalLog, LocalPublisher, LocalReader, LocalState, open_for_reading};
 pub use open::{FORMAT_VERSION, OpenError, Owner};
 pub use options::EmbeddedOptions;
 pub use reader::{EmbeddedPublisher, EmbeddedReader};
 pub use server::{ServerHandle, serve, socket_path};
 pub use store::{StateEntry, StateIter};
+pub use verify::{Check, Damage, DamagedPlace, verify};
 
 /// A topic has at most this many partitions.
 pub const PARTITIONS_MAX: u32 = 1024;

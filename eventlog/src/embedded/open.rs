@@ -15,7 +15,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use rocksdb::{Cache, ErrorKind};
+use rocksdb::{Cache, DBRecoveryMode, ErrorKind};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::{
@@ -176,12 +176,20 @@ pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions, files: Files) ->
     Ok(store)
 }
 
-/// Opens a directory that nobody owns, without writing to it.
-pub(super) fn open_read_only(dir: &Path, options: &EmbeddedOptions) -> Result<Store, OpenError> {
+/// Opens a directory that nobody owns, without writing to it. When files may be damaged, what can't be read of the
+/// write-ahead log is passed over: that is for looking only.
+pub(super) fn open_read_only(dir: &Path, options: &EmbeddedOptions, files: Files) -> Result<Store, OpenError> {
     let version = read_format(dir)?.ok_or_else(|| OpenError::NotFound { dir: dir.to_owned() })?;
     check_format(dir, version)?;
-    check_current(dir)?;
-    let database = options.database();
+    let mut database = options.database();
+    match files {
+        Files::Whole => check_current(dir)?,
+        Files::MayBeDamaged => {
+            database.set_paranoid_checks(false);
+            database.set_track_and_verify_wals_in_manifest(false);
+            database.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+        }
+    }
     let families = families(dir, &database)?;
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     let db = Db::open_cf_descriptors_read_only(&database, db_dir(dir), options.families(&families, &cache), false)
@@ -272,6 +280,11 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
     make().map_err(|error| io_error(dir, "made", error))
 }
 
+/// Makes a directory that was not there, for this user alone.
+pub(super) fn make_private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(dir)
+}
+
 fn read_format(dir: &Path) -> Result<Option<u32>, OpenError> {
     match fs::read_to_string(dir.join("format")) {
         Ok(text) => match text.strip_prefix("tripline log ").and_then(|version| version.trim_end().parse().ok()) {
@@ -291,7 +304,7 @@ fn check_format(dir: &Path, found: u32) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn write_format(dir: &Path) -> Result<(), OpenError> {
+pub(super) fn write_format(dir: &Path) -> Result<(), OpenError> {
     let write = || {
         let (new, settled) = (dir.join("format.new"), dir.join("format"));
         let mut file = File::create(&new)?;

@@ -125,7 +125,7 @@ impl Place {
         if let Some(files) = opened.as_ref().filter(|files| files.changed == changed) {
             return Ok(Arc::clone(files));
         }
-        let store = open::open_read_only(&self.dir, &self.options)?;
+        let store = open::open_read_only(&self.dir, &self.options, open::Files::Whole)?;
         let topics = store.topics();
         let topics = topics.map_err(|error| OpenError::Failed { dir: self.dir.clone(), source: error.into() })?;
         let topics = topics.into_iter().map(|(topic, _)| (topic.name.clone(), Arc::new(topic))).collect();

@@ -5,12 +5,13 @@
 //! anything here may change with [`PROTOCOL`].
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tripline_schemas::Record;
 
-use super::{codec, store::StateEntry};
+use super::{codec, store::StateEntry, verify::Check};
 use crate::{LogError, Stored, topics::TopicSpec};
 
 /// The version of this protocol.
@@ -66,6 +67,12 @@ pub(super) enum Request {
         partition: u32,
         offset: u64,
     },
+    /// Takes as long as it takes to read everything.
+    Verify,
+    /// Takes as long as writing what is in memory does, and copying on another file system.
+    Backup {
+        to: PathBuf,
+    },
 }
 
 /// What the owner says.
@@ -104,6 +111,9 @@ pub(super) enum Answer {
     Position {
         offset: Option<u64>,
     },
+    Verified {
+        check: Check,
+    },
     Done,
     Error {
         error: WireError,
@@ -121,20 +131,21 @@ pub(super) enum WireError {
     Failed { what: String, cause: Option<String> },
 }
 
+/// An error and its causes in one line.
+pub(super) fn chain(error: &(dyn std::error::Error + Send + Sync)) -> String {
+    let mut chain = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        chain.push_str(": ");
+        chain.push_str(&error.to_string());
+        next = error.source();
+    }
+    chain
+}
+
 impl From<&LogError> for WireError {
     fn from(error: &LogError) -> WireError {
-        let cause = |source: &Option<Box<dyn std::error::Error + Send + Sync>>| {
-            source.as_ref().map(|source| {
-                let mut chain = source.to_string();
-                let mut next = source.source();
-                while let Some(error) = next {
-                    chain.push_str(": ");
-                    chain.push_str(&error.to_string());
-                    next = error.source();
-                }
-                chain
-            })
-        };
+        let cause = |source: &Option<Box<dyn std::error::Error + Send + Sync>>| source.as_deref().map(|e| chain(e));
         match error {
             LogError::NoTopic { topic } => WireError::NoTopic { topic: topic.clone() },
             &LogError::OutOfRange { ref topic, partition, offset, first, end } => {

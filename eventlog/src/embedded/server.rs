@@ -27,6 +27,7 @@ use super::{
     Batch, EmbeddedLog, Position,
     protocol::{self, Answer, PROTOCOL, Request, WireError},
     store::check_partition,
+    topic::Topic,
 };
 use crate::{LogError, Stored};
 
@@ -213,6 +214,16 @@ impl Server {
                 let positions = vec![Position { group, partition, offset }];
                 self.log.commit(Batch { positions, ..Batch::default() })?;
                 self.log.sync()?;
+                Answer::Done
+            }
+            Request::Verify => {
+                let topics = shared.topics.read().expect("not poisoned: nothing panics while it is held");
+                let topics: Vec<Arc<Topic>> = topics.values().cloned().collect();
+                let stop = || self.stop.load(Ordering::Acquire);
+                Answer::Verified { check: shared.store.verify(&topics, &stop, &mut |_, _, _| {})? }
+            }
+            Request::Backup { to } => {
+                self.log.backup(&to)?;
                 Answer::Done
             }
             Request::Hello { .. } | Request::StateIter { .. } => unreachable!("answered where it came in"),

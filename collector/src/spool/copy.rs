@@ -1,0 +1,101 @@
+//! A copy of a spool while a collector works in it, and a look for damage without touching anything.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::frame::{Bad, Entry};
+use super::read::{SegmentReader, named};
+use super::{SpoolError, dir, segment};
+
+/// What a look at a spool found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpoolCheck {
+    /// Runs that wait for publication, or were published lately.
+    pub runs: u64,
+    /// What can't be read, one text per place.
+    pub damage: Vec<String>,
+}
+
+/// Copies the spool to a directory that must not exist. Whoever opens the copy goes on under a spool id of its own: the
+/// original has given numbers since, and none of them may come twice. Runs that wait in the copy keep their ids.
+///
+/// The collector need not stop: segments only grow, and one that goes away meanwhile is published. What the copy has of
+/// the last segment may end within a frame, as after a crash.
+pub fn copy(from: &Path, to: &Path) -> Result<(), SpoolError> {
+    let description = dir::describe(from)?;
+    DirBuilder::new().mode(0o700).create(to).map_err(SpoolError::io("create directory", to))?;
+    let mut last_before = None;
+    loop {
+        let numbers = segment::list(from)?;
+        // Those from the last one on that was copied: it may have grown since, and must not end within a frame when
+        // another one follows it.
+        for number in numbers.iter().filter(|number| last_before <= Some(**number)) {
+            copy_segment(&segment::path(from, *number), &segment::path(to, *number))?;
+        }
+        if last_before == numbers.last().copied() {
+            break;
+        }
+        last_before = numbers.last().copied();
+    }
+    dir::write_description(to, &description.as_copy())
+}
+
+/// Copies one segment, if it is there still.
+fn copy_segment(from: &Path, to: &Path) -> Result<(), SpoolError> {
+    let mut source = match File::open(from) {
+        Ok(source) => source,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match fs::remove_file(to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::io("remove", to)(error)),
+                _ => Ok(()),
+            };
+        }
+        Err(error) => return Err(SpoolError::io("open", from)(error)),
+    };
+    let copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
+    copy.and_then(|mut copy| io::copy(&mut source, &mut copy).and_then(|_| copy.sync_all()))
+        .map_err(SpoolError::io("write", to))
+}
+
+/// Looks at every frame of a spool. Changes nothing; a collector may work in it meanwhile. `None` when there is no spool.
+pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
+    let mut check = SpoolCheck::default();
+    let known = match dir::describe(dir) {
+        Ok(description) => Some(description),
+        Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error @ SpoolError::NotASpool { .. }) => {
+            check.damage.push(error.to_string());
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let numbers = segment::list(dir)?;
+    for number in &numbers {
+        let path = segment::path(dir, *number);
+        let mut reader = match SegmentReader::open(&path, *number, 0, None) {
+            Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue, // Published.
+            opened => opened?,
+        };
+        loop {
+            match reader.next()? {
+                None => break,
+                Some(Ok(Entry::End { .. })) => check.runs += 1,
+                Some(Ok(Entry::Start(snapshot))) => {
+                    if known.as_ref().is_some_and(|known| !known.has(snapshot.spool)) {
+                        check.damage.push(format!("`{}` belongs to another spool", path.display()));
+                    }
+                }
+                Some(Ok(_)) => {}
+                // What a crash leaves, or a collector that is just writing.
+                Some(Err(Bad::Torn)) if Some(number) == numbers.last() => break,
+                Some(Err(_)) => {
+                    check.damage.push(named(&path, reader.offset, reader.end));
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Some(check))
+}
