@@ -2,6 +2,7 @@
 //! nothing. One file per verb; [`exit`] has the exit codes.
 
 mod alerts;
+mod capture;
 mod check;
 mod cli;
 mod collect;
@@ -9,6 +10,7 @@ mod commands;
 mod exit;
 mod forget;
 mod groups;
+mod history;
 mod init;
 mod local;
 mod logtest;
@@ -61,6 +63,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Topics(args) => topics::run(args, settings()?),
         Verb::Alerts(args) => alerts::run(args, settings()?),
         Verb::Outputs(args) => outputs::run(args, settings()?),
+        Verb::Capture(args) => capture::run(args, settings()?),
         Verb::Check(args) => check::run(args, settings()?),
         Verb::Test(args) => test::run(args),
         Verb::Logtest(args) => logtest::run(args, settings()?),

@@ -13,7 +13,7 @@
 //! * [`overlay`] and [`cursors`]: what a task remembers between commits;
 //! * [`rules`]: the rule set in use, and how the log learns of it;
 //! * [`embedded`], [`memory`]: backends;
-//! * [`replay`]: the same loop over a history, with state of its own.
+//! * [`replay`]: the same loop over a history, with state of its own; [`jobs`]: the same on several threads.
 //!
 //! What holds, whatever the batch sizes, checkpoints, crashes, rebalances and partition count: the same inputs under
 //! the same rules give the same alerts per agent and command, each once, in the order of the inputs.
@@ -21,6 +21,7 @@
 pub mod backend;
 pub mod cursors;
 pub mod embedded;
+pub mod jobs;
 pub mod kafka;
 pub mod memory;
 pub mod overlay;

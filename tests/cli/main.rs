@@ -8,6 +8,7 @@ mod dead_letters;
 mod decoders;
 mod full_disk;
 mod reading;
+mod replaying;
 mod rules;
 mod settings;
 mod trying;
