@@ -15,7 +15,7 @@ help: ## Show what there is to make
 setup:
 	@scripts/setup.sh build
 
-demo: setup ## Install what is missing, build, watch this machine for a minute, show an alert
+demo: setup ## Install what is missing, build, watch this machine for some seconds, show an alert
 	@scripts/setup.sh demo
 	$(CARGO) build $(CARGO_FLAGS)
 	@scripts/demo.sh $(BIN)

@@ -1,5 +1,6 @@
 //! The command line: verbs and their flags.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub enum Verb {
     Alerts(Alerts),
     /// Read or follow raw outputs, or import history
     Outputs(Outputs),
+    /// Copy a slice of the history to a file
+    Capture(Capture),
     /// Check rules and settings, and say everything that is wrong with them
     Check(Check),
     /// Run rule tests, or conformance vectors
@@ -207,6 +210,34 @@ pub struct Range {
     pub follow: bool,
 }
 
+/// Which part of a history.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Slice {
+    /// Only of this agent; repeat for more
+    #[arg(long, value_name = "NAME")]
+    pub agent: Vec<String>,
+    /// Only of this command (alias, or command line); repeat for more
+    #[arg(long, value_name = "NAME")]
+    pub command: Vec<String>,
+    /// From this time on: RFC 3339, a date, or an age such as 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
+    pub since: Option<Timestamp>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Args, Debug)]
+pub struct Capture {
+    #[command(flatten)]
+    pub at: Where,
+    #[command(flatten)]
+    pub slice: Slice,
+    /// The file to write (JSON lines); compressed when its name ends in .zst; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
 #[derive(Args, Debug)]
 pub struct Alerts {
     #[command(flatten)]
@@ -358,9 +389,17 @@ pub struct Logtest {
 pub struct Replay {
     #[command(flatten)]
     pub rules: RulesFrom,
-    /// History: file:PATH (JSON lines; .zst is read too; file:- is standard input); repeat for more
-    #[arg(long, value_name = "file:PATH", required = true)]
+    #[command(flatten)]
+    pub at: Where,
+    #[command(flatten)]
+    pub slice: Slice,
+    /// History: `log` (the outputs in the data directory, or on Kafka), or file:PATH (JSON lines; .zst is read too; file:-
+    /// is standard input), which may be repeated
+    #[arg(long, value_name = "log|file:PATH", required = true)]
     pub from: Vec<String>,
+    /// Judge on so many threads; alerts are the same, byte for byte
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub jobs: NonZeroU32,
     /// Write the alerts here, one JSON object a line; - is standard output
     #[arg(long, value_name = "PATH", default_value = "-")]
     pub alerts: PathBuf,

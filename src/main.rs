@@ -3,6 +3,7 @@
 
 mod alerts;
 mod backup;
+mod capture;
 mod check;
 mod cli;
 mod collect;
@@ -10,6 +11,7 @@ mod commands;
 mod exit;
 mod forget;
 mod groups;
+mod history;
 mod init;
 mod local;
 mod logtest;
@@ -65,6 +67,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Topics(args) => topics::run(args, settings()?),
         Verb::Alerts(args) => alerts::run(args, settings()?),
         Verb::Outputs(args) => outputs::run(args, settings()?),
+        Verb::Capture(args) => capture::run(args, settings()?),
         Verb::Check(args) => check::run(args, settings()?),
         Verb::Test(args) => test::run(args),
         Verb::Logtest(args) => logtest::run(args, settings()?),

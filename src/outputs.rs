@@ -1,21 +1,20 @@
 //! `tripline outputs`: read or follow raw outputs, see what changed, or import history.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Context, bail};
-use jiff::Timestamp;
+use anyhow::Context;
 use tripline_engine::diff::{DiffLimits, diff};
 use tripline_eventlog::Stored;
-use tripline_schemas::event::{Control, Event, Gap};
-use tripline_schemas::history::{HistoryBody, HistoryReader, HistoryRecord};
+use tripline_schemas::event::Event;
+use tripline_schemas::history::HistoryBody;
 use tripline_schemas::{Ending, Key, Run};
 
 use crate::cli::{OutputFormat, Outputs, OutputsAction, Where};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::history::{self, Selection};
 use crate::local::{self, Log};
 use crate::print;
 use crate::scan::{self, From};
@@ -38,7 +37,10 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
     let mut reader = log.reader(&topic)?;
     let stop = Stop::on_signals()?;
-    let from = args.range.since.map_or(From::Beginning, From::Time);
+    let selection =
+        Selection { agents: &args.agent, commands: &args.command, since: args.range.since, until: args.range.until };
+    // The first run of the time that was asked for may differ from the one before it.
+    let from = if args.changes { From::Beginning } else { history::start(selection.since, settings) };
     let mut before: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
     scan::scan(&mut *reader, &from, args.range.follow, &stop, &mut |stored| {
         let event = match Event::from_record(&stored.record) {
@@ -51,49 +53,33 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
         };
         let mut out = std::io::stdout().lock();
         let run = match &event {
-            Event::Output(run) if wanted(run, args) => run,
+            Event::Output(run) if selection.takes_key(&run.key) => run,
             // Rules see gaps and orders too, so a history without them would be judged differently.
-            Event::Gap(Gap { key, time, .. }) | Event::Control(Control { key, time, .. })
-                if args.format == OutputFormat::Json
-                    && !args.changes
-                    && args.run.is_none()
-                    && in_range(key, *time, args) =>
-            {
-                writeln!(
-                    out,
-                    "{}",
-                    HistoryRecord { append_time: stored.append_time, body: HistoryBody::Event(event) }.to_line()?
-                )?;
+            event if args.format == OutputFormat::Json && !args.changes && args.run.is_none() => {
+                if selection.takes(event) {
+                    writeln!(out, "{}", history::line(stored.append_time, event.clone())?)?;
+                }
                 return Ok(ControlFlow::Continue(()));
             }
             _ => return Ok(ControlFlow::Continue(())),
         };
+        let is_wanted = selection.takes_time(run.started) && args.run.is_none_or(|id| id == run.id);
         if args.changes {
             // A failed run is no observation: it is neither a change nor something to compare with.
             if run.failure().is_none()
                 && let Some(old) = before.insert(run.key.clone(), run.output.clone())
                 && old != run.output
+                && is_wanted
             {
                 write_change(&mut out, run, &old, args.format, &zone)?;
             }
-        } else {
+        } else if is_wanted {
             write_run(&mut out, run, &stored, args.format, &zone)?;
         }
         out.flush()?;
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(if stop.by_signal() && !args.range.follow { Exit::Interrupted } else { Exit::Fine })
-}
-
-fn wanted(run: &Run, args: &Outputs) -> bool {
-    in_range(&run.key, run.started, args) && args.run.is_none_or(|id| id == run.id)
-}
-
-fn in_range(key: &Key, time: Timestamp, args: &Outputs) -> bool {
-    (args.agent.is_empty() || args.agent.iter().any(|agent| agent == key.agent()))
-        && (args.command.is_empty() || args.command.iter().any(|command| command == key.command()))
-        && args.range.since.is_none_or(|since| time >= since)
-        && args.range.until.is_none_or(|until| time < until)
 }
 
 fn write_run(
@@ -106,8 +92,7 @@ fn write_run(
     match format {
         OutputFormat::Raw => out.write_all(&run.output)?,
         OutputFormat::Json => {
-            let body = HistoryBody::Event(Event::Output(run.clone()));
-            writeln!(out, "{}", HistoryRecord { append_time: stored.append_time, body }.to_line()?)?;
+            writeln!(out, "{}", history::line(stored.append_time, Event::Output(run.clone()))?)?;
         }
         OutputFormat::Text => {
             writeln!(out, "{}", heading(run, zone))?;
@@ -174,7 +159,7 @@ fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
 fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
     let mut records = Vec::new();
-    for record in HistoryReader::new(history_file(file).map_err(Failure::unusable)?, &file.display().to_string()) {
+    for record in history::read(file).map_err(Failure::unusable)? {
         let record = record.with_context(|| file.display().to_string()).map_err(Failure::unusable)?;
         match record.body {
             HistoryBody::Event(event) => records.push(event.to_record()),
@@ -196,21 +181,4 @@ fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     }
     eprintln!("imported {} into `{topic}`", print::count(records.len() as u64, "output"));
     Ok(Exit::Fine)
-}
-
-/// Opens a history: `-` is standard input, `.zst` is decompressed.
-pub fn history_file(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
-    }
-    let file = File::open(path).with_context(|| format!("could not read history `{}`", path.display()))?;
-    if path.is_dir() {
-        bail!("history `{}` is a directory", path.display());
-    }
-    let file: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "zst") {
-        Box::new(zstd::Decoder::new(file).with_context(|| format!("`{}` is no zstd file", path.display()))?)
-    } else {
-        Box::new(file)
-    };
-    Ok(Box::new(BufReader::new(file)))
 }

@@ -2,38 +2,46 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use tripline_engine::finding::codes;
 use tripline_engine::format;
 use tripline_processor::backend::{OutputRecord, OutputTopic};
 use tripline_processor::memory::{Item, Trouble};
-use tripline_processor::replay;
+use tripline_processor::{jobs, replay};
 use tripline_schemas::alert::Alert;
 use tripline_schemas::dead_letter::DeadLetter;
-use tripline_schemas::history::HistoryReader;
 
 use crate::cli::Replay;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::outputs::history_file;
+use crate::history::{self, OfLog, Selection};
+use crate::local::{self, Log};
+use crate::ossec::Ossec;
 use crate::print;
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Replay, settings: Settings) -> Outcome {
-    let sources =
-        Sources { flags: &args.rules, settings: &settings, partitions: settings.partitions(settings.kafka.enabled) };
-    let rules = sources.load(sources.ossec().map_err(Failure::unusable)?.as_ref())?;
-    let history = history(&args.from).map_err(Failure::unusable)?;
+    let partitions = settings.partitions(local::uses_kafka(&args.at, &settings));
+    let sources = Sources { flags: &args.rules, settings: &settings, partitions };
+    let ossec = sources.ossec().map_err(Failure::unusable)?;
+    let rules = sources.load(ossec.as_ref())?;
+    let jobs = jobs(args.jobs, sources, ossec.as_ref()).map_err(Failure::unusable)?;
+    let history = history(args, &settings)?;
     let mut alerts = writer(&args.alerts).map_err(Failure::unusable)?;
     let stop = Stop::on_signals()?;
     let began = Instant::now();
     let options = replay::options(&settings.topic_names().outputs);
-    let ended = replay::run(rules, history, &options, &|| stop.is_set(), &mut (), &mut |output| {
-        write_alert(&mut alerts, &output)
-    });
+    let mut sink = |output| write_alert(&mut alerts, &output);
+    let is_stopped = || stop.is_set();
+    let ended = match jobs.get() {
+        1 => replay::run(rules, history, &options, &is_stopped, &mut (), &mut sink),
+        _ => jobs::run(&rules, history, &options, jobs, &is_stopped, &mut sink),
+    };
     alerts.flush().context("could not write the alerts")?;
     let summary = match ended {
         Ok(summary) => summary,
@@ -57,19 +65,42 @@ pub fn run(args: &Replay, settings: Settings) -> Outcome {
     })
 }
 
-/// All files one after the other.
-fn history(from: &[String]) -> anyhow::Result<impl Iterator<Item = Result<Item, Trouble>> + use<>> {
-    let mut readers = Vec::new();
-    for source in from {
-        let path = source.strip_prefix("file:").ok_or_else(|| {
-            anyhow!("`{source}` is no history: write file:PATH (JSON lines, or .zst), or file:- for standard input")
-        })?;
-        let reader = HistoryReader::new(history_file(Path::new(path))?, path);
-        let path = path.to_owned();
-        readers.push(reader.map(move |record| record.with_context(|| path.clone())));
+/// How many threads may judge: rules that count across agents and commands want one. They are those that would be refused
+/// if the outputs lay in several partitions.
+fn jobs(wanted: NonZeroU32, sources: Sources<'_>, ossec: Option<&Ossec>) -> anyhow::Result<NonZeroU32> {
+    if wanted.get() == 1 {
+        return Ok(wanted);
     }
-    Ok(replay::from_history(readers.into_iter().flatten()))
+    let apart = Sources { partitions: 2, ..sources };
+    let findings = apart.check(&apart.gather(ossec)?).findings;
+    let Some(finding) = findings.iter().find(|finding| finding.code == codes::CROSSES_KEYS.code) else {
+        return Ok(wanted);
+    };
+    let rule = finding.rule.map_or_else(|| "a rule".to_owned(), |id| format!("rule {id}"));
+    eprintln!("tripline: {rule} counts across agents and commands, so one job judges all: {}", finding.message);
+    Ok(NonZeroU32::MIN)
 }
+
+/// The log, or all files one after the other.
+fn history<'a>(args: &'a Replay, settings: &Settings) -> Result<History<'a>, Failure> {
+    let selection = Selection::of(&args.slice);
+    if args.from == ["log"] {
+        let reader = Log::open(&args.at, settings)?.reader(&settings.topic_names().outputs)?;
+        return Ok(Box::new(OfLog::new(reader, selection, settings)?));
+    }
+    let path = |source: &'a String| {
+        source.strip_prefix("file:").ok_or_else(|| {
+            Failure::unusable(anyhow!(
+                "`{source}` is no history: write file:PATH (JSON lines, or .zst), file:- for standard input, or `log` \
+                 alone for the outputs in the log"
+            ))
+        })
+    };
+    let paths = args.from.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    Ok(Box::new(history::of_files(&paths, selection).map_err(Failure::unusable)?))
+}
+
+type History<'a> = Box<dyn Iterator<Item = Result<Item, Trouble>> + 'a>;
 
 fn writer(path: &Path) -> anyhow::Result<Box<dyn Write>> {
     if path == Path::new("-") {

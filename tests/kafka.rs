@@ -52,6 +52,36 @@ const RULES: &str = r#"<group name="ledger,">
 </group>
 "#;
 
+/// The outputs' own partition count decides, whatever settings say, and before anything is started.
+#[test]
+fn a_rule_that_counts_across_keys_is_refused_by_the_partition_count_of_the_outputs() {
+    let rule = |scope: &str| {
+        format!(
+            "<group name=\"local,\">\n<rule id=\"100001\" level=\"5\">\n<if_sid>530</if_sid>\n\
+             <description>d</description>\n</rule>\n<rule id=\"100002\" level=\"9\" frequency=\"2\" timeframe=\"60\">\n\
+             <if_matched_sid>100001</if_matched_sid>\n{scope}<description>d</description>\n</rule>\n</group>\n"
+        )
+    };
+    let (log, place) = (Kafka::new(), Place::new());
+    let tables = log.setting_tables();
+    place.write("tripline.toml", log.settings() + &tables + "[[command]]\ncommand = 'true'\n");
+    place.write("rules.xml", rule(""));
+    // There is no topic yet, so nothing can be said about it.
+    log.tripline(&place, &["run", "--rules", "rules.xml", "--for", "1s"]).exits(5).says(&["tripline topics create"]);
+    log.prepare(&place);
+    place.write(
+        "tripline.toml",
+        log.settings() + &tables.replace("partitions = 3\n", "") + "[[command]]\ncommand = 'true'\n",
+    );
+    for verb in [["run", "--for", "1s"].as_slice(), &["process", "--until-caught-up"]] {
+        let ran = log.tripline(&place, &[verb, &["--rules", "rules.xml"]].concat()).exits(2);
+        ran.says(&["TL0432", "these lie in 3 partitions", "<same_location />", "nothing was started"]);
+        assert!(!place.path("data").exists(), "{verb:?} left something");
+    }
+    place.write("rules.xml", rule("<same_location />\n"));
+    log.tripline(&place, &["process", "--until-caught-up", "--rules", "rules.xml"]).exits(0);
+}
+
 /// Outputs come in portions while `tripline process` is killed; what consumers see that read committed records only is
 /// what one undisturbed replay gives.
 #[test]

@@ -14,6 +14,7 @@ use tripline_schemas::{Key, Run};
 use uuid::Uuid;
 
 use crate::decision::{Body, Input};
+use crate::decoder::Fields;
 use crate::diff::{self, DiffLimits, LineDiff};
 use crate::evaluate::Timing;
 use crate::line::{self, Line};
@@ -128,6 +129,8 @@ pub(crate) fn alert(rules: &RuleSet, event: &EventFacts<'_>, firing: Firing<'_>)
         (Some(previous), _) => Some(texts.shown("previous_output", &previous.text)),
         (None, second) => second.map(|event| texts.earlier("previous_output", event)),
     };
+    let fields = line.fields().into_iter().flat_map(Fields::iter);
+    let data = fields.map(|(name, value)| (name.to_owned(), texts.shown(&format!("data.{name}"), value))).collect();
     let diff = previous.as_ref().map(|previous| texts.diff(event.key, previous, line.text));
     Alert {
         timestamp: event.timing.time,
@@ -148,6 +151,7 @@ pub(crate) fn alert(rules: &RuleSet, event: &EventFacts<'_>, firing: Firing<'_>)
         command: event.key.command().to_owned(),
         location: event.location().to_owned(),
         decoder: AlertDecoder { name: line.decoder.unwrap_or_default().to_owned() },
+        data,
         full_log,
         previous_output,
         diff,

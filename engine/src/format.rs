@@ -43,8 +43,9 @@ pub fn ossec(alert: &Alert, number: u64, zone: &TimeZone) -> String {
     push_line(&mut block, &format!("** Alert {epoch}.{number}:{mail} - {}", escaped_line(&groups)));
     push_line(&mut block, &format!("{} {}", date(alert, zone), escaped_line(&alert.location)));
     push_line(&mut block, &format!("Rule: {} (level {}) -> '{}'", alert.rule.id, alert.rule.level, description(alert)));
-    push_line(&mut block, "Src IP: (none)");
-    push_line(&mut block, "User: (none)");
+    let field = |name| alert.data.get(name).map_or("(none)".into(), |value| escaped_line(value));
+    push_line(&mut block, &format!("Src IP: {}", field("srcip")));
+    push_line(&mut block, &format!("User: {}", field("dstuser")));
     push_texts(&mut block, alert);
     push_notes(&mut block, alert);
     block.push('\n');

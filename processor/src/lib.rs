@@ -13,7 +13,7 @@
 //! * [`overlay`] and [`cursors`]: what a task remembers between commits;
 //! * [`rules`]: the rule set in use, and how the log learns of it;
 //! * [`embedded`], [`memory`]: backends;
-//! * [`replay`]: the same loop over a history, with state of its own;
+//! * [`replay`]: the same loop over a history, with state of its own; [`jobs`]: the same on several threads;
 //! * [`verify`]: whether stored state can be read and fits together.
 //!
 //! What holds, whatever the batch sizes, checkpoints, crashes, rebalances and partition count: the same inputs under
@@ -22,6 +22,7 @@
 pub mod backend;
 pub mod cursors;
 pub mod embedded;
+pub mod jobs;
 pub mod kafka;
 pub mod memory;
 pub mod overlay;

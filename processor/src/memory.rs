@@ -78,7 +78,7 @@ impl<I: Iterator<Item = Result<Item, Trouble>>> Backend for MemoryBackend<'_, I>
 
     fn commit(&mut self, unit: CommitUnit) -> Result<(), BackendError> {
         for output in unit.outputs {
-            (self.sink)(output).map_err(|err| fatal("writing the outputs failed", err))?;
+            (self.sink)(output).map_err(unwritable_output)?;
         }
         for StateWrite { partition, key, value } in unit.state {
             let state = self.state.entry(partition).or_default();
@@ -98,6 +98,10 @@ impl<I: Iterator<Item = Result<Item, Trouble>>> Backend for MemoryBackend<'_, I>
 
 pub(crate) fn unreadable_input(err: Trouble) -> BackendError {
     fatal("reading the input failed", err)
+}
+
+pub(crate) fn unwritable_output(err: Trouble) -> BackendError {
+    fatal("writing the outputs failed", err)
 }
 
 fn fatal(what: &str, source: Trouble) -> BackendError {

@@ -29,8 +29,12 @@ pub struct Alert {
     pub command: String,
     /// `(agent) address->command`, or `host->command` for a collector without a configured address.
     pub location: String,
-    /// Who understood the line: `ossec` for command outputs, `tripline` for lines about runs.
+    /// Who understood the line: `ossec` for command outputs, `tripline` for lines about runs, else the decoder.
     pub decoder: AlertDecoder,
+    /// What the decoder found in the line, by name: `srcip`, `dstuser`, `url`, and the names of its own fields. Absent for
+    /// outputs of commands and for lines in which it found nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
     /// The log line, capped (see `cut`); bytes that are not UTF-8 are shown as U+FFFD (see `not_utf8`).
     pub full_log: String,
     /// For `check_diff`: the text it was compared with, in the same form as `full_log`.
@@ -93,7 +97,7 @@ pub struct AlertAgent {
 /// The decoder of an alert's line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AlertDecoder {
-    /// `ossec`, `tripline`, or the name of a decoder.
+    /// `ossec`, `tripline`, or the name of a decoder; empty when none understood the line.
     pub name: String,
 }
 

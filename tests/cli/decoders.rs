@@ -51,6 +51,11 @@ fn lines_of_a_history_are_taken_apart_and_looked_up() {
     let place = place();
     let flags = ["--rules", "rules", "--decoders", "decoders"];
     assert_eq!(fired(&place, &flags), ["100200", "100201"]);
+    let alerts = place.tripline(&[&["replay", "--from", "file:lines.jsonl"][..], &flags].concat()).text();
+    let alert = &json_lines(&alerts)[1];
+    assert_eq!(alert["decoder"], serde_json::json!({"name": "shop"}));
+    assert_eq!(alert["data"], serde_json::json!({"dstuser": "alice", "srcip": "10.1.2.4"}));
+    assert_eq!(alert["location"], "box->/var/log/shop");
     // Without decoders the rules are wrong, and say what is missing.
     place.tripline(&["check", "rules"]).exits(2);
     let said = String::from_utf8(place.tripline(&["check", "rules"]).out).unwrap();
@@ -84,6 +89,7 @@ fn a_pasted_line_is_decoded() {
     let place = place();
     let logtest = ["logtest", "--rules", "rules", "--decoders", "decoders"];
     let shown = place.with_input(&logtest, b"shop: alice from 10.1.2.4\n").text();
+    assert!(shown.contains("\nSrc IP: 10.1.2.4\nUser: alice\n"), "{shown}");
     assert!(shown.contains("rule 100201 \"An administrator's login.\" takes it: ALERT"), "{shown}");
 }
 

@@ -137,6 +137,7 @@ pub fn alerts() -> Vec<(&'static str, Alert)> {
         command: "listening ports".to_owned(),
         location: "(web-1) 192.0.2.10->listening ports".to_owned(),
         decoder: AlertDecoder { name: "ossec".to_owned() },
+        data: BTreeMap::new(),
         full_log: "ossec: output: 'listening ports':\ntcp 22\ntcp 4444 \u{fffd}".to_owned(),
         previous_output: Some("ossec: output: 'listening ports':\ntcp 22".to_owned()),
         diff: Some(Diff {
@@ -179,6 +180,7 @@ pub fn alerts() -> Vec<(&'static str, Alert)> {
         command: "df -P".to_owned(),
         location: "db-2->df -P".to_owned(),
         decoder: AlertDecoder { name: "tripline".to_owned() },
+        data: BTreeMap::new(),
         full_log: "tripline: run: 'df -P': timed out after 30s".to_owned(),
         previous_output: None,
         diff: None,
@@ -208,7 +210,16 @@ pub fn alerts() -> Vec<(&'static str, Alert)> {
         normalised: true,
     };
     let normalised = Alert { diff: Some(diff), ..full.clone() };
-    vec![("alert", full), ("alert-bare", bare), ("alert-normalised", normalised)]
+    let data = [("srcip", "192.0.2.7"), ("dstuser", "root"), ("port", "22")];
+    let decoded = Alert {
+        location: "(web-1) 192.0.2.10->/var/log/auth.log".to_owned(),
+        command: "/var/log/auth.log".to_owned(),
+        decoder: AlertDecoder { name: "sshd".to_owned() },
+        data: data.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        full_log: "Nov 24 10:00:00 web-1 sshd[7]: Accepted password for root from 192.0.2.7 port 22".to_owned(),
+        ..bare.clone()
+    };
+    vec![("alert", full), ("alert-bare", bare), ("alert-normalised", normalised), ("alert-decoded", decoded)]
 }
 
 pub fn dead_letters() -> Vec<(&'static str, DeadLetter)> {

@@ -1,0 +1,208 @@
+//! History: which part of it, where it is read from.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use tripline_eventlog::{LogError, Reader, Stored};
+use tripline_processor::memory::{Item, Trouble};
+use tripline_processor::replay;
+use tripline_schemas::Key;
+use tripline_schemas::event::Event;
+use tripline_schemas::history::{HistoryBody, HistoryErrorKind, HistoryReader, HistoryRecord};
+
+use crate::cli::Slice;
+use crate::scan::From;
+use crate::settings::Settings;
+
+/// How many records are read from a log at once, and how long is waited for them.
+const RECORDS_PER_READ: usize = 256;
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A part of a history: of these agents and commands (of all, where none is named), in this time.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<'a> {
+    /// Names of agents.
+    pub agents: &'a [String],
+    /// Names of commands.
+    pub commands: &'a [String],
+    /// From this time on.
+    pub since: Option<Timestamp>,
+    /// Up to this time, which is not part of it.
+    pub until: Option<Timestamp>,
+}
+
+impl<'a> Selection<'a> {
+    /// What flags ask for.
+    pub fn of(slice: &'a Slice) -> Selection<'a> {
+        let Slice { agent, command, since, until } = slice;
+        Selection { agents: agent, commands: command, since: *since, until: *until }
+    }
+
+    /// Whether a key is part of it.
+    pub fn takes_key(&self, key: &Key) -> bool {
+        let takes = |names: &[String], name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+        takes(self.agents, key.agent()) && takes(self.commands, key.command())
+    }
+
+    /// Whether a time is part of it.
+    pub fn takes_time(&self, time: Timestamp) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
+
+    /// Whether an event is part of it. Heartbeats are never: rules see none.
+    pub fn takes(&self, event: &Event) -> bool {
+        let (key, time) = match event {
+            Event::Output(run) => (&run.key, run.started),
+            Event::Gap(gap) => (&gap.key, gap.time),
+            Event::Control(control) => (&control.key, control.time),
+            Event::Heartbeat(_) => return false,
+        };
+        self.takes_key(key) && self.takes_time(time)
+    }
+
+    fn takes_record(&self, record: &HistoryRecord) -> bool {
+        match &record.body {
+            HistoryBody::Event(event) => self.takes(event),
+            HistoryBody::Log(log) => self.takes_key(&log.key) && self.takes_time(log.time),
+        }
+    }
+
+    /// Records that can't be decoded are taken, so that somebody hears of them.
+    fn takes_stored(&self, stored: &Stored) -> bool {
+        Event::from_record(&stored.record).map_or(true, |event| self.takes(&event))
+    }
+}
+
+/// Where to begin to read a log for events from this time on. Their clock may be ahead of the log's.
+pub fn start(since: Option<Timestamp>, settings: &Settings) -> From {
+    let skew = settings.outputs.clock_skew_max.0;
+    since.map_or(From::Beginning, |since| From::Time(since.checked_sub(skew).unwrap_or(Timestamp::MIN)))
+}
+
+/// An event as a line of the history format, without a line break.
+pub fn line(append_time: Timestamp, event: Event) -> Result<String, HistoryErrorKind> {
+    HistoryRecord { append_time, body: HistoryBody::Event(event) }.to_line()
+}
+
+/// Reads a history file. Runs without an id get one by the file's name; compressed it is the same history.
+pub fn read(path: &Path) -> anyhow::Result<HistoryReader<Box<dyn BufRead>>> {
+    let name = path.display().to_string();
+    Ok(HistoryReader::new(open(path)?, name.strip_suffix(".zst").unwrap_or(&name)))
+}
+
+/// Opens a history file: `-` is standard input, `.zst` is decompressed.
+fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(std::io::stdin())));
+    }
+    let file = File::open(path).with_context(|| format!("could not read history `{}`", path.display()))?;
+    if path.is_dir() {
+        bail!("history `{}` is a directory", path.display());
+    }
+    let file: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "zst") {
+        Box::new(zstd::Decoder::new(file).with_context(|| format!("`{}` is no zstd file", path.display()))?)
+    } else {
+        Box::new(file)
+    };
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// What of history files is part of the selection, one file after the other.
+pub fn of_files<'a>(
+    paths: &[&str],
+    selection: Selection<'a>,
+) -> anyhow::Result<impl Iterator<Item = Result<Item, Trouble>> + use<'a>> {
+    let mut readers = Vec::new();
+    for path in paths {
+        let reader = read(Path::new(path))?;
+        let path = (*path).to_owned();
+        readers.push(reader.map(move |record| record.with_context(|| path.clone())));
+    }
+    let records = readers.into_iter().flatten();
+    let wanted = records.filter(move |record| record.as_ref().map_or(true, |record| selection.takes_record(record)));
+    Ok(replay::from_history(wanted))
+}
+
+/// What of a log is part of the selection: one partition after the other, each up to where it ended at the start.
+pub struct OfLog<'a> {
+    reader: Box<dyn Reader>,
+    selection: Selection<'a>,
+    /// Where to begin in each partition, and where it ended; the last one is read now.
+    left: Vec<(u32, u64, u64)>,
+    /// Read and not yet handed out.
+    read: std::vec::IntoIter<Stored>,
+    /// The partition that is read.
+    current: Option<(u32, u64)>,
+}
+
+impl<'a> OfLog<'a> {
+    /// Finds out where to read from.
+    pub fn new(
+        mut reader: Box<dyn Reader>,
+        selection: Selection<'a>,
+        settings: &Settings,
+    ) -> Result<OfLog<'a>, LogError> {
+        let mut left = Vec::new();
+        for partition in (0..reader.partitions()).rev() {
+            let bounds = reader.bounds(partition)?;
+            let from = match start(selection.since, settings) {
+                From::Time(time) => {
+                    let from = reader.offset_at(partition, time)?;
+                    if from <= bounds.first && bounds.first > 0 {
+                        let what = "what was asked for may begin before what is kept";
+                        tracing::warn!("{what}: partition {partition} begins at offset {}", bounds.first);
+                    }
+                    from
+                }
+                _ => bounds.first,
+            };
+            if from < bounds.end {
+                left.push((partition, from, bounds.end));
+            }
+        }
+        Ok(OfLog { reader, selection, left, read: Vec::new().into_iter(), current: None })
+    }
+
+    /// The next record of the partition that is read, up to its end; of the next one then.
+    fn advance(&mut self) -> Result<Option<Stored>, LogError> {
+        loop {
+            let Some((partition, end)) = self.current else {
+                let Some((partition, from, end)) = self.left.pop() else { return Ok(None) };
+                self.reader.seek(partition, from)?;
+                self.current = Some((partition, end));
+                continue;
+            };
+            match self.read.next() {
+                Some(stored) if stored.partition == partition && stored.offset < end => {
+                    if stored.offset + 1 == end {
+                        self.current = None;
+                    }
+                    return Ok(Some(stored));
+                }
+                // New since the start, or of a partition that is done.
+                Some(_) => {}
+                None if self.reader.position(partition).is_some_and(|position| position >= end) => self.current = None,
+                None => self.read = self.reader.read(RECORDS_PER_READ, PATIENCE)?.into_iter(),
+            }
+        }
+    }
+}
+
+impl Iterator for OfLog<'_> {
+    type Item = Result<Item, Trouble>;
+
+    fn next(&mut self) -> Option<Result<Item, Trouble>> {
+        loop {
+            match self.advance() {
+                Ok(Some(stored)) if self.selection.takes_stored(&stored) => return Some(Ok(Item::Record(stored))),
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+    }
+}
