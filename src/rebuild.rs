@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, log_dir};
 use crate::print;
 use crate::process;
-use crate::rulefiles;
+use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
 use crate::topics;
@@ -28,7 +28,9 @@ pub fn run(args: &StateRebuild, settings: &Settings) -> Outcome {
     let names = settings.topic_names();
     // What is damaged of the outputs would be missing from the state, and nobody would notice.
     let (check, findings) = verify::log(&data_dir, settings)?;
-    let rules = ActiveRules::new(rulefiles::load(&args.rules, settings)?);
+    let partitions = check.bounds.get(&names.outputs).map_or(settings.partitions(false), |bounds| bounds.len() as u32);
+    let sources = Sources { flags: &args.rules, settings, partitions };
+    let rules = ActiveRules::new(sources.load(sources.ossec().map_err(Failure::unusable)?.as_ref())?);
     let is_state = |place: &DamagedPlace| *place == DamagedPlace::State;
     let state_is_damaged = check.damage.iter().any(|damage| is_state(&damage.place));
     let hinders = |place: &DamagedPlace| match place {
