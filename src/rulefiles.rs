@@ -198,7 +198,7 @@ pub fn in_load_order(paths: &mut [PathBuf], last: &str) {
 
 /// Reads a file, of one that is too large only as much as shows it.
 fn file(path: &Path, bytes_max: usize) -> anyhow::Result<SourceFile> {
-    let could_not = || format!("could not read rule file `{}`", path.display());
+    let could_not = || format!("could not read `{}`", path.display());
     let mut text = Vec::new();
     let file = File::open(path).with_context(could_not)?;
     file.take(bytes_max as u64 + 1).read_to_end(&mut text).with_context(could_not)?;

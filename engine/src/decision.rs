@@ -26,6 +26,13 @@ pub struct Input<'a> {
     pub duplicate_agent: Option<uuid::Uuid>,
 }
 
+impl<'a> Input<'a> {
+    /// A line that is no command's output, by itself: it arrived at its own time, and lies in no log.
+    pub fn log(line: &'a LogLine) -> Input<'a> {
+        Input { body: Body::Log(line), append_time: line.time, source: None, overtaken: false, duplicate_agent: None }
+    }
+}
+
 /// What is judged.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tripline_schemas::Key;
 use tripline_schemas::alert::Alert;
 
-use crate::decision::{Body, Decision, Input, LineDecision, LineFields, LogLine, Verdict};
+use crate::decision::{Decision, Input, LineDecision, LineFields, LogLine, Verdict};
 use crate::decoder::KnownField;
 use crate::finding::codes;
 use crate::load::CompileInputs;
@@ -200,13 +200,7 @@ impl Case {
     /// What differs in the answer to one event, counted from 1.
     fn judge(&self, number: usize, event: &CaseEvent, rules: &RuleSet, state: &mut MemoryState) -> Result<(), String> {
         let line = event.log_line()?;
-        let input = Input {
-            body: Body::Log(&line),
-            append_time: line.time,
-            source: None,
-            overtaken: false,
-            duplicate_agent: None,
-        };
+        let input = Input::log(&line);
         let decision = rules.explain(&input, state).map_err(|error| error.to_string())?;
         let brief = rules.evaluate(&input, state).map_err(|error| error.to_string())?;
         if (&brief.alerts, &brief.changes) != (&decision.alerts, &decision.changes) {

@@ -53,6 +53,11 @@ impl Occurrence<'_> {
     }
 }
 
+/// The names of the elements that a rule may hold.
+pub fn element_names() -> impl Iterator<Item = &'static str> {
+    ELEMENTS.iter().filter(|kind| matches!(kind.support, Support::Yes(_))).map(|kind| kind.name)
+}
+
 /// The entry of this name.
 pub(crate) fn find(name: &str) -> Option<usize> {
     ELEMENTS.iter().position(|kind| kind.name == name)

@@ -22,6 +22,7 @@ mod rules;
 mod text;
 mod tree;
 
+pub use elements::element_names;
 pub use lists::LIST_BYTES_MAX;
 pub use references::list_names;
 pub(crate) use tree::Tree;

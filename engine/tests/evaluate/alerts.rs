@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tripline_engine::decision::{Body, Input, LogLine};
-use tripline_engine::{MemoryState, RuleSet, Settings};
+use tripline_engine::{CompileInputs, MemoryState, RuleSet, Settings, SourceFile, compile_inputs};
 use tripline_schemas::alert::{Alert, Source};
 use tripline_schemas::event::{Event, Gap};
 use tripline_schemas::{Format, Key, Run};
@@ -146,8 +146,7 @@ fn equal_log_lines_of_one_second_have_ids_of_their_own() {
         time: time(0),
         text: b"alpha".to_vec(),
     };
-    let input =
-        Input { body: Body::Log(&line), append_time: time(0), source: None, overtaken: false, duplicate_agent: None };
+    let input = Input::log(&line);
     let [one, other] = [(), ()].map(|()| judge_input(&rules, &mut state, &input).alerts.remove(0));
     assert_ne!(one.id, other.id);
     assert_eq!((&*one.location, &*one.decoder.name, one.run.id), ("web-1->/var/log/messages", "", None));
@@ -237,4 +236,40 @@ fn an_unchanged_output_changes_no_state() {
         judge(&rules, &mut state, &Event::Output(run(format, 1, 0, "a\nb")));
         assert_eq!(judge(&rules, &mut state, &Event::Output(run(format, 2, 10, "a\nb"))).changes, []);
     }
+}
+
+#[test]
+fn an_alert_of_a_decoded_line_carries_its_fields_and_one_of_an_output_none() {
+    let source = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.as_bytes().to_vec() };
+    let inputs = CompileInputs {
+        rules: vec![source(
+            "rules.xml",
+            "<group name=\"local,\"><rule id=\"100001\" level=\"3\"><decoded_as>app</decoded_as></rule>\
+             <rule id=\"100002\" level=\"3\"><if_sid>530</if_sid></rule></group>",
+        )],
+        decoders: vec![source(
+            "decoder.xml",
+            "<decoder name=\"app\"><prematch>^app: </prematch><regex offset=\"after_prematch\">^(\\S+) (\\S+) (\\S+)</regex>\
+             <order>user, srcip, basket</order></decoder>",
+        )],
+        lists: Vec::new(),
+    };
+    let settings = Settings { alert_text_bytes_max: 20, ..Settings::default() };
+    let rules = compile_inputs(&inputs, &settings).expect("the rules are good");
+    let line = LogLine {
+        key: Key::new("web-1", "/var/log/app").expect("a key"),
+        address: None,
+        location: "web-1->/var/log/app".to_owned(),
+        time: time(0),
+        text: b"app: r\xffot 10.0.0.1 a-basket-that-is-large".to_vec(),
+    };
+    let alert = judge_input(&rules, &mut MemoryState::default(), &Input::log(&line)).alerts.remove(0);
+    assert_eq!(alert.decoder.name, "app");
+    let data: Vec<(&str, &str)> = alert.data.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(data, [("basket", "a-basket-that-is-lar"), ("dstuser", "r\u{fffd}ot"), ("srcip", "10.0.0.1")]);
+    assert_eq!(alert.cut.get("data.basket"), Some(&22));
+    assert!(alert.not_utf8.contains(&"data.dstuser".to_owned()), "{:?}", alert.not_utf8);
+    let alert = alerts(&rules, &mut MemoryState::default(), run(Format::Command, 5, 0, "app: a b c")).remove(0);
+    assert!(alert.data.is_empty());
+    assert!(!serde_json::to_string(&alert).expect("JSON").contains("\"data\""));
 }

@@ -1,6 +1,6 @@
 //! Composite rules: what is counted, for how long, and what a result uses up.
 
-use tripline_engine::decision::{Body, Input, LogLine};
+use tripline_engine::decision::{Input, LogLine};
 use tripline_engine::load::{CompileInputs, check_inputs, compile_inputs};
 use tripline_engine::{Orphans, RuleSet, Settings, SourceFile};
 use tripline_schemas::Key;
@@ -39,13 +39,7 @@ fn alerts<'l>(rules: &RuleSet, lines: impl IntoIterator<Item = (i64, &'l str, &'
             time: time(at),
             text: text.as_bytes().to_vec(),
         };
-        let input = Input {
-            body: Body::Log(&line),
-            append_time: line.time,
-            source: None,
-            overtaken: false,
-            duplicate_agent: None,
-        };
+        let input = Input::log(&line);
         let state = store.load();
         let decision = rules.evaluate(&input, &state).expect("state can be read");
         assert_eq!(rules.explain(&input, &state).expect("state can be read").changes, decision.changes);
@@ -287,13 +281,7 @@ fn one_more_event_costs_few_small_writes() {
             time: time(at),
             text: format!("app: user=u{} ip=1.1.1.1 id=1", at % 7).into_bytes(),
         };
-        let input = Input {
-            body: Body::Log(&line),
-            append_time: line.time,
-            source: None,
-            overtaken: false,
-            duplicate_agent: None,
-        };
+        let input = Input::log(&line);
         let before = store.writes;
         store.apply(&rules.evaluate(&input, &store.load()).expect("state can be read").changes);
         most = most.max(store.writes - before);

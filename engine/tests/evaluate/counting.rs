@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tripline_engine::decision::{Body, Input, LogLine};
+use tripline_engine::decision::{Input, LogLine};
 use tripline_engine::load::{CompileInputs, compile_inputs};
 use tripline_engine::{MemoryState, RuleSet, Settings, SourceFile};
 use tripline_schemas::Key;
@@ -354,13 +354,7 @@ fn random_composite_rules_answer_as_a_counter_by_hand() {
                 state = store.load();
             }
             let line = log_line(event);
-            let input = Input {
-                body: Body::Log(&line),
-                append_time: line.time,
-                source: None,
-                overtaken: false,
-                duplicate_agent: None,
-            };
+            let input = Input::log(&line);
             let decision = rules.evaluate(&input, &state).expect("state can be read");
             state.apply(&decision.changes);
             store.apply(&decision.changes);

@@ -206,13 +206,7 @@ fn a_log_line_is_ossecs_own_when_it_says_so() {
             time: time(0),
             text: text.as_bytes().to_vec(),
         };
-        let input = Input {
-            body: Body::Log(&line),
-            append_time: time(0),
-            source: None,
-            overtaken: false,
-            duplicate_agent: None,
-        };
+        let input = Input::log(&line);
         shown(&judge_input(&rules(ALL), &mut MemoryState::default(), &input))
     };
     assert_eq!(judged("ossec: a"), ["alert 100100 log"]);
