@@ -19,7 +19,7 @@ else
     for i in $(seq "$commands"); do
         case $((i % 100)) in
         0) printf '[[command]]\nname = "changes %s"\nformat = "full_command"\nevery = "10s"\ncommand = "date +%%N"\n' "$i" ;;
-        *) printf '[[command]]\nname = "steady %s"\nformat = "full_command"\nevery = "10s"\ncommand = ["cat", "/etc/services"]\n' "$i" ;;
+        *) printf '[[command]]\nname = "steady %s"\nformat = "full_command"\nevery = "10s"\ncommand = ["cat", "/etc/passwd"]\n' "$i" ;;
         esac
     done >"$dir/commands.toml"
 fi
