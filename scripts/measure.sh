@@ -24,8 +24,8 @@ else
     done >"$dir/commands.toml"
 fi
 
-# Spread over the interval, as by the chance of many starts: everything at once says little.
-printf '[collector]\nsplay = 1.0\n' >"$dir/tripline.toml"
+# Many are spread over the interval, as by the chance of many starts: everything at once says little.
+printf '[collector]\nsplay = %s\n' "$([ "$commands" = shipped ] && echo 0 || echo 1)" >"$dir/tripline.toml"
 "$tripline" -C "$dir/tripline.toml" run --commands "$dir/commands.toml" --data-dir "$dir/data" &
 pid=$!
 
