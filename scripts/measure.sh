@@ -19,13 +19,13 @@ else
     for i in $(seq "$commands"); do
         case $((i % 100)) in
         0) printf '[[command]]\nname = "changes %s"\nformat = "full_command"\nevery = "10s"\ncommand = "date +%%N"\n' "$i" ;;
-        *) printf '[[command]]\nname = "steady %s"\nformat = "full_command"\nevery = "10s"\ncommand = ["cat", "/etc/services"]\n' "$i" ;;
+        *) printf '[[command]]\nname = "steady %s"\nformat = "full_command"\nevery = "10s"\ncommand = ["cat", "/etc/passwd"]\n' "$i" ;;
         esac
     done >"$dir/commands.toml"
 fi
 
-# Spread over the interval, as by the chance of many starts: everything at once says little.
-printf '[collector]\nsplay = 1.0\n' >"$dir/tripline.toml"
+# Many are spread over the interval, as by the chance of many starts: everything at once says little.
+printf '[collector]\nsplay = %s\n' "$([ "$commands" = shipped ] && echo 0 || echo 1)" >"$dir/tripline.toml"
 "$tripline" -C "$dir/tripline.toml" run --commands "$dir/commands.toml" --data-dir "$dir/data" &
 pid=$!
 

@@ -1,4 +1,4 @@
-//! The examples of the documentation are true: rules compile, and rule tests pass.
+//! The examples of the documentation are true: rules compile, rule tests pass, commands can be typed.
 
 use std::path::Path;
 
@@ -111,4 +111,47 @@ fn the_example_of_the_testing_page_passes() {
     assert!(out.ends_with("\n2 passed, 0 failed\n"), "{out}");
     let coverage = "coverage: 5 of 18 rules fired in a test; never: 532, 534, 535, ";
     assert!(out.contains(coverage), "the page says `{coverage}...`, the program {out}");
+}
+
+/// What the operating page says to type can be typed, line by line in its order, by somebody who starts from nothing.
+/// Lines for the system's administrator (`sudo`, `systemctl`) are left out.
+#[test]
+fn every_command_of_the_operating_page_works_in_its_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("bin");
+    std::fs::create_dir(&program).unwrap();
+    std::os::unix::fs::symlink(assert_cmd::cargo::cargo_bin("tripline"), program.join("tripline")).unwrap();
+    let history = r#"{"agent":"web-1","command":"uptime","time":"2026-11-24T10:00:00Z","output":"load average: 0.1"}"#;
+    std::fs::write(directory.path().join("history.jsonl"), history).unwrap();
+    let shell = |line: &str| {
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", program.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(directory.path()).env_clear().env("PATH", path);
+        command.env("TRIPLINE_AGENT__NAME", "web-1").env("TRIPLINE_COLLECTOR__SPLAY", "0");
+        command.output().unwrap()
+    };
+    let mut typed = 0;
+    for block in blocks("operating.md") {
+        if block.language == "toml" {
+            let commands = directory.path().join("commands.toml");
+            let text = std::fs::read_to_string(&commands).expect("`tripline init` comes first") + "\n" + &block.text;
+            std::fs::write(commands, text).unwrap();
+        }
+        if block.language != "sh" {
+            continue;
+        }
+        for line in block.text.lines().map(|line| line.split("  #").next().unwrap().trim()) {
+            let line = match line {
+                _ if line.starts_with("sudo ") || line.starts_with("systemctl ") => continue,
+                "tripline run" => "tripline run --for 4s".to_owned(),
+                _ if line.contains(" --follow") => format!("timeout --preserve-status --signal=TERM 2 {line}"),
+                _ => line.to_owned(),
+            };
+            let ran = shell(&line);
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(ran.status.success(), "docs/operating.md: `{line}`: {}\n{said}", ran.status);
+            typed += 1;
+        }
+    }
+    assert!(typed >= 18, "{typed} lines were typed");
 }

@@ -23,7 +23,7 @@ fn commands_per_kind(seconds: u64) -> usize {
     if seconds > SECONDS { 20 } else { 3 }
 }
 
-/// Outputs are dropped soon, so that the disk must stop growing.
+/// What was written is dropped soon, so that disk and data files must stop growing.
 const HEAD: &str = r#"
 [agent]
 name = "soak"
@@ -32,6 +32,9 @@ name = "soak"
 stop_grace = "200ms"
 
 [outputs]
+keep = "1m"
+
+[alerts]
 keep = "1m"
 "#;
 
@@ -104,7 +107,8 @@ fn a_long_run_under_kills_loses_nothing_doubles_nothing_and_stops_growing() {
     // A third of the time it is killed again and again. Until somebody has made the directory there is nothing to follow.
     let mut running = place.start(&run);
     running.wait_for("watching with");
-    let mut follower = place.start(&["outputs", "--follow", "--format", "json", "--data-dir", "data"]);
+    let follow = |what: &str| place.start(&[what, "--follow", "--format", "json", "--data-dir", "data"]);
+    let (outputs, alerts) = (follow("outputs"), follow("alerts"));
     let longest_ms = (seconds * 1000 / 12).clamp(500, 30_000);
     let (began, mut kills) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(seconds / 3) {
@@ -121,21 +125,24 @@ fn a_long_run_under_kills_loses_nothing_doubles_nothing_and_stops_growing() {
     assert!(!said.contains("ERROR"), "{said}");
     place.tripline(&["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"]).exits(0);
 
-    let last = place.tripline(&["outputs", "--format", "json", "--data-dir", "data"]).text();
-    let last = last.lines().last().expect("there are outputs").to_owned();
-    follower.wait_until("the last output", |follower| {
-        let printed = follower.printed();
-        printed.len() > last.len() && printed.windows(last.len()).rev().any(|part| part == last.as_bytes())
-    });
-    let history = String::from_utf8(follower.stop().exits(0).out).unwrap();
-    let alerts = json_lines(&place.tripline(&["alerts", "--format", "json", "--data-dir", "data"]).text());
-
-    let runs = distinct_runs(&history);
+    let runs = distinct_runs(&all_of(&place, "outputs", outputs));
+    let alerts = json_lines(&all_of(&place, "alerts", alerts));
     every_execution_is_accounted_for(&place, &runs);
     every_alert_is_there_once(&runs, &alerts);
     println!("{kills} kills, {} runs, {} alerts", runs.len(), alerts.len());
     report(&looks);
     nothing_grows(&looks);
+}
+
+/// What a follower of a topic has seen, when it has come to the end.
+fn all_of(place: &Place, topic: &str, mut follower: Running) -> String {
+    let kept = place.tripline(&[topic, "--format", "json", "--data-dir", "data"]).text();
+    let last = kept.lines().last().expect("something was written within the last minute").to_owned();
+    follower.wait_until("the last record", |follower| {
+        let printed = String::from_utf8(follower.printed()).unwrap();
+        printed.ends_with('\n') && printed.lines().last() == Some(&*last)
+    });
+    String::from_utf8(follower.stop().exits(0).out).unwrap()
 }
 
 fn settings(per_kind: usize) -> String {

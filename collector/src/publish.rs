@@ -13,6 +13,8 @@ use crate::spool::Batch;
 use crate::spool::thread::SpoolHandle;
 use crate::{Observer, Progress, Stop};
 
+/// Between two publications there is at least this time, so that on a busy machine runs share one: the log syncs each.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
 /// The first pause after a failure; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
 /// The longest pause between two tries.
@@ -54,6 +56,7 @@ impl Publication {
             } else if self.publish(&batch)? {
                 published += batch.records.len() as u64;
                 self.observer.tell(Progress::Published { records: batch.records.len() });
+                self.drains_within(PUBLISH_PAUSE);
             } else {
                 return Ok(published);
             }

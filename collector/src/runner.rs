@@ -35,8 +35,9 @@ const TERM_GRACE: Duration = Duration::from_secs(5);
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 /// Between KILL and giving up on a process that the kernel can't end at the moment.
 const KILL_GRACE: Duration = Duration::from_secs(2);
-/// How much is read at once, in bytes.
-const READ_BYTES: usize = 64 * 1024;
+/// How much is read at once, in bytes. Half of what a pipe holds: a buffer of 64 KiB makes the allocator of glibc tidy up
+/// and give memory back to the kernel after each run.
+const READ_BYTES: usize = 32 * 1024;
 
 /// What is known of a run after its end.
 #[derive(Debug)]

@@ -179,3 +179,21 @@ fn an_exported_history_holds_the_gaps_and_orders_that_rules_see() {
     // Of another command they are not part.
     assert_eq!(place.tripline(&[&export[..], &["--command", "w"]].concat()).text(), "");
 }
+
+#[test]
+fn a_run_that_started_late_says_so() {
+    let place = place();
+    let run = |time: &str, facts: &str| {
+        format!(r#"{{"agent":"box","command":"tick","time":"{time}","output":"1\n","duration_ms":7{facts}}}"#) + "\n"
+    };
+    let late = run("2026-01-01T00:00:00Z", r#","start_delay_ms":12345"#);
+    let on_time = run("2026-01-01T01:00:00Z", r#","start_delay_ms":999"#) + &run("2026-01-01T02:00:00Z", "");
+    place.write("history.jsonl", late + &on_time);
+    place.tripline(&["outputs", "import", "history.jsonl", "--data-dir", "data"]).exits(0);
+    let text = place.tripline(&["outputs", "--data-dir", "data"]).text();
+    assert!(text.contains("exit 0 in 7 ms, 2 B, started 12.3 s late, run "), "{text}");
+    assert_eq!(text.matches(" late").count(), 1, "{text}");
+    let history = place.tripline(&["outputs", "--format", "json", "--data-dir", "data"]).text();
+    let delays: Vec<_> = json_lines(&history).iter().map(|run| run["start_delay_ms"].as_u64()).collect();
+    assert_eq!(delays, [Some(12_345), Some(999), None]);
+}

@@ -34,6 +34,11 @@ fn all_that_is_wrong_with_commands_is_said_at_once() {
         &["command 2 (`w`): the name is taken by command 1", "command 3 (`df`): `timeout` (60s) is not shorter"],
     );
     refused("", &["there are no commands to run", "[[command]]"]);
+    refused(
+        "[[command]]\nname = 'w'\ncommand = 'w'\nuser = 'no-such-user'\n",
+        &["command `w`: this machine has no user `no-such-user`"],
+    );
+    refused("command_files = ['nowhere.toml']\n", &["nowhere.toml"]);
 }
 
 #[test]

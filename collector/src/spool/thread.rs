@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tripline_schemas::RunId;
@@ -12,6 +12,9 @@ use tripline_schemas::RunId;
 use super::{Batch, End, Intent, Spool, SpoolError, Ticket};
 use crate::{Observer, Progress};
 
+/// Between two syncs there is at least this time, so that many writers share one: a sync costs more than all the rest of
+/// a run's way. Who writes to a spool that was quiet does not wait.
+const SYNC_PAUSE: Duration = Duration::from_millis(20);
 /// How soon a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -114,6 +117,7 @@ fn serve(
 ) -> Result<Spool, SpoolError> {
     let mut writes: VecDeque<Write> = VecDeque::new();
     let mut is_paused = false;
+    let mut quiet_until = Instant::now();
     loop {
         let first = if is_paused {
             match requests.recv_timeout(RETRY) {
@@ -128,19 +132,19 @@ fn serve(
             }
         };
         for request in first.into_iter().chain(requests.try_iter()) {
-            match request {
-                Request::Write(write) => writes.push_back(write),
-                Request::Published(through) => spool.published(through)?,
-                Request::Batch(answer) => {
-                    let batch = spool.next_batch()?;
-                    for what in &batch.damage {
-                        observer.tell(Progress::Damaged { what: what.clone() });
-                    }
-                    let _ = answer.send(batch); // Who asked may have gone; the batch is given again.
-                }
+            take(request, &mut spool, &mut writes, observer)?;
+        }
+        while !writes.is_empty() && Instant::now() < quiet_until {
+            match requests.recv_timeout(quiet_until.saturating_duration_since(Instant::now())) {
+                Ok(request) => take(request, &mut spool, &mut writes, observer)?,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        let is_writing = !writes.is_empty();
         let full = write_all(&mut spool, &mut writes, wake)?;
+        if is_writing {
+            quiet_until = Instant::now() + SYNC_PAUSE;
+        }
         if let Some(dropped) = spool.take_dropped() {
             observer.tell(Progress::Dropped { runs: dropped.runs, commands: dropped.commands });
         }
@@ -153,6 +157,27 @@ fn serve(
     }
     spool.sync()?;
     Ok(spool)
+}
+
+/// Answers a request, or puts it with what is to be written.
+fn take(
+    request: Request,
+    spool: &mut Spool,
+    writes: &mut VecDeque<Write>,
+    observer: &Observer,
+) -> Result<(), SpoolError> {
+    match request {
+        Request::Write(write) => writes.push_back(write),
+        Request::Published(through) => spool.published(through)?,
+        Request::Batch(answer) => {
+            let batch = spool.next_batch()?;
+            for what in &batch.damage {
+                observer.tell(Progress::Damaged { what: what.clone() });
+            }
+            let _ = answer.send(batch); // Who asked may have gone; the batch is given again.
+        }
+    }
+    Ok(())
 }
 
 /// Writes what is waiting, syncs once, answers. Gives the error when the disk is full; what could not be written waits.
