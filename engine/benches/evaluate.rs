@@ -1,105 +1,80 @@
-//! What it costs to judge one event: outputs that did not change, that did, and that no rule is about; of 0.5 and
-//! 4 KiB; under 10 and 1,000 rules.
+//! What it costs to judge one output of 4 KiB: one that did not change, one with a line more, one that no rule is about;
+//! under 10 to 10,000 rules, and under rules with PCRE2 patterns.
+
+mod cases;
 
 use std::hint::black_box;
+use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use jiff::Timestamp;
-use tripline_engine::decision::{Body, Input};
-use tripline_engine::{MemoryState, RuleSet, Settings, SourceFile, compile};
+use criterion::{Criterion, criterion_group, criterion_main};
+use tripline_engine::decision::Body;
+use tripline_engine::{MemoryState, QuietCache, RuleSet};
+use tripline_schemas::Format;
 use tripline_schemas::event::Event;
-use tripline_schemas::{Ending, Format, Key, Run, RunId};
+use tripline_schemas::state::TextDigest;
 
-const SIZES: [usize; 2] = [512, 4096];
-const RULE_COUNTS: [u32; 2] = [10, 1000];
+use cases::{input, listing, pcre2_rules, rules, run, state_after};
 
-/// So many rules as a site may have them: each about one command; the last one compares listening ports.
-fn rules(count: u32) -> RuleSet {
-    let mut text = String::from("<group name=\"bench,\">\n");
-    for id in 100_000..100_000 + count - 1 {
-        text.push_str(&format!(
-            "<rule id=\"{id}\" level=\"7\" ignore=\"7200\"><if_sid>530</if_sid><match>ossec: output: 'command-{id}': </match>\
-             <regex>usage \\d+%</regex><description>Rule {id}.</description></rule>\n"
-        ));
-    }
-    text.push_str(
-        "<rule id=\"109999\" level=\"7\"><if_sid>530</if_sid><match>ossec: output: 'netstat -tan</match><check_diff />\
-         <description>Listened ports have changed.</description></rule>\n</group>\n",
-    );
-    let file = SourceFile { name: "bench.xml".to_owned(), text: text.into_bytes() };
-    compile(&[file], &Settings::default()).expect("the bench's rules are good")
-}
+const FORMATS: [(Format, &str); 2] = [(Format::FullCommand, "full_command"), (Format::Command, "command")];
 
-/// A run of `netstat`, or of a command that no rule is about.
-fn run(command: &str, format: Format, size: usize, first_port: u32) -> Event {
-    let mut output = String::new();
-    for port in first_port.. {
-        let line = format!("tcp        0      0 0.0.0.0:{port:<12} 0.0.0.0:*               LISTEN\n");
-        if output.len() + line.len() > size {
-            break;
-        }
-        output.push_str(&line);
-    }
-    Event::Output(Run {
-        id: RunId { spool: uuid::Uuid::from_u128(1), sequence: u64::from(first_port) },
-        key: Key::new("web-1", command).expect("a good key"),
-        address: None,
-        command_line: command.to_owned(),
-        alias: None,
-        format,
-        started: Timestamp::UNIX_EPOCH,
-        duration_ms: 12,
-        start_delay_ms: None,
-        ending: Ending::Exited(0),
-        truncated_from: None,
-        stderr_tail: Vec::new(),
-        collector: "bench".to_owned(),
-        output: output.into_bytes(),
-    })
-}
-
-fn input(event: &Event) -> Input<'_> {
-    Input {
-        body: Body::Event(event),
-        append_time: Timestamp::UNIX_EPOCH,
-        source: None,
-        overtaken: false,
-        duplicate_agent: None,
-    }
-}
-
-fn evaluate(criterion: &mut Criterion) {
-    for count in RULE_COUNTS {
+/// An output that nothing came of before, and the digest that is the most of it.
+fn unchanged(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("unchanged");
+    let output = listing(false);
+    group.bench_function("the digest alone", |bencher| bencher.iter(|| TextDigest::of(black_box(&output))));
+    for count in [10, 10_000] {
         let rules = rules(count);
-        for (command, format, name) in [
-            ("netstat -tan", Format::FullCommand, "full_command"),
-            ("netstat -tan", Format::Command, "command"),
-            ("nobody's business", Format::FullCommand, "full_command of no rule"),
-            ("nobody's business", Format::Command, "command of no rule"),
-        ] {
-            let mut group = criterion.benchmark_group(format!("{name}, {count} rules"));
-            for size in SIZES {
-                let (first, second) = (run(command, format, size, 1000), run(command, format, size, 1001));
-                let mut state = MemoryState::default();
-                let decision = rules.evaluate(&input(&first), &state).expect("memory can be read");
-                state.apply(&decision.changes);
-                group.throughput(Throughput::Bytes(size as u64));
-                let mut judge = |what: &str, event: &Event, alerts: usize| {
-                    let decide = || rules.evaluate(&input(event), &state).expect("memory can be read");
-                    assert_eq!(decide().alerts.len(), alerts, "the bench measures what it says");
-                    group.bench_function(BenchmarkId::new(what, size), |bencher| bencher.iter(|| black_box(decide())));
-                };
-                if command.starts_with("netstat") {
-                    judge("unchanged", &first, 0);
-                    judge("changed", &second, 1);
-                } else {
-                    judge("not matching", &first, 0);
-                }
-            }
-            group.finish();
+        for (format, name) in FORMATS {
+            let event = run("netstat -tan", format, listing(false));
+            let (state, mut cache) = (state_after(&rules, &event), QuietCache::new());
+            let judge = |cache: &mut QuietCache| {
+                rules.evaluate_with(&input(Body::Event(&event)), &state, cache).expect("memory can be read")
+            };
+            (0..2).for_each(|_| drop(judge(&mut cache)));
+            assert_eq!(cache.hits(), 1, "the bench measures what it says");
+            group.bench_function(format!("{name}, {count} rules"), |bencher| {
+                bencher.iter(|| black_box(judge(&mut cache)));
+            });
         }
+    }
+    group.finish();
+}
+
+/// Outputs that the rules are asked about.
+fn judged(criterion: &mut Criterion) {
+    for (format, name) in FORMATS {
+        let mut group = criterion.benchmark_group(name);
+        let sets = [10, 100, 1000, 10_000].map(|count| (format!("{count} rules"), rules(count)));
+        let pcre2 = [("100 pcre2 rules", false), ("100 backtracking rules", true)];
+        let sets = sets.into_iter().chain(pcre2.map(|(name, back)| (name.to_owned(), pcre2_rules(back))));
+        let (before, now) = (run("netstat -tan", format, listing(false)), run("netstat -tan", format, listing(true)));
+        let other = run("nobody's business", format, listing(false));
+        for (set, rules) in sets {
+            let state = state_after(&rules, &before);
+            let nothing = MemoryState::default();
+            for (what, event, state, alerts) in [
+                ("unchanged, judged anew", &before, &state, 0),
+                ("one line more", &now, &state, 1),
+                ("no rule applies", &other, &nothing, 0),
+            ] {
+                let judge = || decide(&rules, event, state);
+                assert_eq!(judge(), alerts, "the bench measures what it says");
+                group.bench_function(format!("{what}, {set}"), |bencher| bencher.iter(judge));
+            }
+        }
+        group.finish();
     }
 }
 
-criterion_group!(benches, evaluate);
+/// The number of alerts.
+fn decide(rules: &RuleSet, event: &Event, state: &MemoryState) -> usize {
+    let decision = rules.evaluate(&input(Body::Event(event)), state).expect("memory can be read");
+    black_box(decision).alerts.len()
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = unchanged, judged
+}
 criterion_main!(benches);

@@ -578,7 +578,7 @@ fn a_copy_taken_while_runs_come_and_go_holds_every_run_that_was_not_published() 
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 let last = run(&mut spool, "busy", vec![b'x'; 5_000]);
-                if last % 5 == 0 {
+                if last.is_multiple_of(5) {
                     drain(&mut spool);
                     published.store(last, Ordering::SeqCst);
                 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tripline_schemas::state::{Baseline, RecordedEvent};
 
 use super::context::Context;
-use super::prefilter::RuleBits;
+use super::prefilter::Candidates;
 use crate::decision::{Outcome, Tried};
 use crate::line::Line;
 use crate::ruleset::{Rule, RuleIndex, RuleSet, Test};
@@ -25,7 +25,7 @@ pub(super) struct Walk<'r> {
     /// From the roots down. Empty when the line is through.
     frames: Vec<Frame<'r>>,
     /// The rules worth trying with the current line.
-    candidates: RuleBits,
+    candidates: Candidates,
     /// Whether `candidates` is to be found out for each line.
     filtered: bool,
     /// Whether it was, for the current line.
@@ -38,6 +38,8 @@ pub(super) struct Walk<'r> {
 #[derive(Clone, Debug)]
 pub(super) struct Frame<'r> {
     siblings: &'r [RuleIndex],
+    /// The first one's place among the candidates.
+    first: u32,
     /// The sibling to try next. In frames above the last one it follows the rule that holds.
     next: usize,
     /// The rule that holds and whose children these are; `None` for the roots.
@@ -91,7 +93,7 @@ impl<'r> Walk<'r> {
             rules,
             context,
             frames: Vec::new(),
-            candidates: rules.prefilter.every_rule(),
+            candidates: if filtered { rules.prefilter.candidates() } else { rules.prefilter.every_rule() },
             filtered,
             searched: false,
             used_up: 0,
@@ -101,14 +103,15 @@ impl<'r> Walk<'r> {
     /// Starts anew at the roots.
     pub fn start(&mut self) {
         self.leave();
-        self.frames.push(Frame { siblings: &self.rules.roots, next: 0, parent: None, before: None, second: None });
+        let siblings = &self.rules.roots;
+        self.frames.push(Frame { siblings, first: 0, next: 0, parent: None, before: None, second: None });
     }
 
     /// Starts anew below a rule that holds for a gathered text: only its children are tried, and then itself.
     pub fn start_below(&mut self, rule: &'r Rule, before: Baseline) {
         self.leave();
-        self.frames.push(Frame { siblings: &[], next: 0, parent: None, before: None, second: None });
-        self.enter(rule, Some(before));
+        self.frames.push(Frame { siblings: &[], first: 0, next: 0, parent: None, before: None, second: None });
+        self.enter(self.rules.by_id[&rule.id], Some(before));
     }
 
     /// Goes on where another walk stopped.
@@ -137,11 +140,9 @@ impl<'r> Walk<'r> {
             self.searched = true;
         }
         while let Some(frame) = self.frames.last_mut() {
+            let (next, end) = (frame.first + frame.next as u32, frame.first + frame.siblings.len() as u32);
+            frame.next = (self.candidates.first_within(next, end).unwrap_or(end) - frame.first) as usize;
             if let Some(index) = frame.siblings.get(frame.next) {
-                if !self.candidates.contains(*index) {
-                    frame.next += 1;
-                    continue;
-                }
                 let rule = self.rules.at(*index);
                 match first_failing(rule, line, &self.context) {
                     Some(test) => self.fails(Outcome::Fails(test.name()), trail),
@@ -211,18 +212,19 @@ impl<'r> Walk<'r> {
         self.used_up = 0;
     }
 
-    fn enter(&mut self, rule: &'r Rule, before: Option<Baseline>) {
-        self.frames.push(Frame { siblings: &rule.children, next: 0, parent: Some(rule), before, second: None });
+    fn enter(&mut self, index: RuleIndex, before: Option<Baseline>) {
+        let (rule, first) = (self.rules.at(index), self.rules.prefilter.first_child(index));
+        self.frames.push(Frame { siblings: &rule.children, first, next: 0, parent: Some(rule), before, second: None });
     }
 
     /// Leaves the rule at which the walk stands behind.
-    fn advance(&mut self, outcome: Outcome, trail: &mut Trail) -> &'r Rule {
+    fn advance(&mut self, outcome: Outcome, trail: &mut Trail) -> RuleIndex {
         let depth = self.frames.len() - 1;
         let frame = &mut self.frames[depth];
-        let rule = self.rules.at(frame.siblings[frame.next]);
+        let index = frame.siblings[frame.next];
         frame.next += 1;
-        trail.push(rule, depth, outcome);
-        rule
+        trail.push(self.rules.at(index), depth, outcome);
+        index
     }
 }
 

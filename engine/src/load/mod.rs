@@ -153,7 +153,7 @@ fn check_all(inputs: &CompileInputs, settings: &Settings, orphans: Orphans, lint
     let sources: Vec<&SourceFile> = inputs.files().collect();
     let findings = suppress::apply(findings.into_sorted(), &sources, today, lints.is_some(), rule_span);
     let rules = (!refused).then(|| RuleSet {
-        prefilter: Prefilter::new(&tree.rules),
+        prefilter: Prefilter::new(&tree.rules, &tree.roots),
         rules: tree.rules,
         by_id: tree.by_id,
         roots: tree.roots,

@@ -151,6 +151,7 @@ impl Hosts {
                 id: RunId { spool: SPOOL, sequence: number },
                 started,
                 duration_ms: [10, 10, 50, 999, 1000, 5000][random.below(6) as usize],
+                start_delay_ms: None,
                 ending: match random.below(20) {
                     0 => Ending::TimedOut(30_000),
                     1 => Ending::Exited(127),
