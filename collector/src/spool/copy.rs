@@ -1,6 +1,6 @@
 //! A copy of a spool while a collector works in it, and a look for damage without touching anything.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -21,42 +21,31 @@ pub struct SpoolCheck {
 /// Copies the spool to a directory that must not exist. Whoever opens the copy goes on under a spool id of its own: the
 /// original has given numbers since, and none of them may come twice. Runs that wait in the copy keep their ids.
 ///
-/// The collector need not stop: segments only grow, and one that goes away meanwhile is published. What the copy has of
-/// the last segment may end within a frame, as after a crash.
+/// The collector need not stop. The newest segment is copied first and may end within a frame, as after a crash; those
+/// before it grow no more. Segments go away from the oldest on, when their runs are published: where one is gone, all
+/// before it are, so that what the copy has is without a gap.
 pub fn copy(from: &Path, to: &Path) -> Result<(), SpoolError> {
     let description = dir::describe(from)?;
     DirBuilder::new().mode(0o700).create(to).map_err(SpoolError::io("create directory", to))?;
-    let mut last_before = None;
-    loop {
-        let numbers = segment::list(from)?;
-        // Those from the last one on that was copied: it may have grown since, and must not end within a frame when
-        // another one follows it.
-        for number in numbers.iter().filter(|number| last_before <= Some(**number)) {
-            copy_segment(&segment::path(from, *number), &segment::path(to, *number))?;
-        }
-        if last_before == numbers.last().copied() {
+    for number in segment::list(from)?.into_iter().rev() {
+        if !copy_segment(&segment::path(from, number), &segment::path(to, number))? {
             break;
         }
-        last_before = numbers.last().copied();
     }
     dir::write_description(to, &description.as_copy())
 }
 
-/// Copies one segment, if it is there still.
-fn copy_segment(from: &Path, to: &Path) -> Result<(), SpoolError> {
+/// Copies one segment; `false` when it is gone.
+fn copy_segment(from: &Path, to: &Path) -> Result<bool, SpoolError> {
     let mut source = match File::open(from) {
         Ok(source) => source,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match fs::remove_file(to) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::io("remove", to)(error)),
-                _ => Ok(()),
-            };
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(SpoolError::io("open", from)(error)),
     };
-    let copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
+    let copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     copy.and_then(|mut copy| io::copy(&mut source, &mut copy).and_then(|_| copy.sync_all()))
-        .map_err(SpoolError::io("write", to))
+        .map_err(SpoolError::io("write", to))?;
+    Ok(true)
 }
 
 /// Looks at every frame of a spool. Changes nothing; a collector may work in it meanwhile. `None` when there is no spool.
