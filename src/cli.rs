@@ -383,6 +383,9 @@ pub struct Logtest {
     /// Print only alerts, as alerts.log would have them
     #[arg(short = 'a')]
     pub alerts_only: bool,
+    /// Show every rule that was tried, those for other decoders and programs too
+    #[arg(long, conflicts_with = "alerts_only")]
+    pub all_rules: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,18 +1,16 @@
 //! `tripline logtest`: paste a line, see which rules it passes. The loop and the engine are those of live processing.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+mod view;
+
+use std::io::{BufRead, IsTerminal, Read};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use tripline_engine::decision::{Decision, LineDecision, LogLine, Outcome as RuleOutcome, Verdict};
-use tripline_engine::{RuleSet, format};
+use tripline_engine::decision::LogLine;
 use tripline_eventlog::Stored;
 use tripline_processor::backend::StoredLine;
 use tripline_processor::memory::{Item, Trouble};
 use tripline_processor::replay;
-use tripline_processor::shard::Observer;
-use tripline_processor::task::{Arrival, Judged};
 use tripline_schemas::alert::location;
 use tripline_schemas::event::Event;
 use tripline_schemas::{Ending, Format, Key, Run, RunId};
@@ -20,11 +18,12 @@ use tripline_schemas::{Ending, Format, Key, Run, RunId};
 use crate::cli::Logtest;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, Log};
-use crate::print;
 use crate::rulefiles::Sources;
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
+
+use view::{Detail, View};
 
 pub fn run(args: &Logtest, settings: Settings) -> Outcome {
     let partitions = settings.partitions(local::uses_kafka(&args.at, &settings));
@@ -60,10 +59,15 @@ pub fn run(args: &Logtest, settings: Settings) -> Outcome {
         }
         (Some(_), None) => return Err(Failure::unusable(anyhow!("--agent goes with --command"))),
     };
-    let mut view = View { rules: &rules, zone, alerts_only: args.alerts_only, printed: 0, failed: None };
+    let detail = match (args.alerts_only, args.all_rules) {
+        (true, _) => Detail::Alerts,
+        (false, false) => Detail::Candidates,
+        (false, true) => Detail::AllRules,
+    };
+    let mut view = View::new(&rules, zone, detail);
     let options = replay::options("stdin");
     replay::run(rules.clone(), input, &options, &|| stop.is_set(), &mut view, &mut |_| Ok(()))?;
-    match view.failed {
+    match view.failure() {
         Some(error) => Err(error.into()),
         None if stop.by_signal() => Ok(Exit::Interrupted),
         None => Ok(Exit::Fine),
@@ -134,84 +138,4 @@ fn pasted_output(key: Key, output: Vec<u8>) -> Stored {
         output,
     };
     Stored { partition: 0, offset: 0, append_time: now, record: Event::Output(run).to_record() }
-}
-
-/// Prints what the rules said.
-struct View<'a> {
-    rules: &'a RuleSet,
-    zone: TimeZone,
-    alerts_only: bool,
-    printed: u64,
-    failed: Option<std::io::Error>,
-}
-
-impl Observer for View<'_> {
-    fn judged(&mut self, _: &Arrival, judged: &Judged) {
-        let text = match judged {
-            Judged::Decided(decision) => self.decision(decision),
-            Judged::DeadLetter(reason) => format!("could not be judged: {reason}\n"),
-            Judged::Folded | Judged::Seen => String::new(),
-        };
-        let mut out = std::io::stdout().lock();
-        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            self.failed.get_or_insert(error);
-        }
-    }
-
-    fn wants_detail(&self) -> bool {
-        true
-    }
-}
-
-impl View<'_> {
-    fn decision(&mut self, decision: &Decision) -> String {
-        let mut text = String::new();
-        if !self.alerts_only {
-            for line in &decision.lines {
-                text.push_str(&self.line(line));
-            }
-        }
-        for alert in &decision.alerts {
-            text.push_str(&format::ossec(alert, self.printed, &self.zone));
-            self.printed += 1;
-        }
-        text
-    }
-
-    /// The line, the rules that were tried, what came of it.
-    fn line(&self, line: &LineDecision) -> String {
-        let mut text = format!("{}\n", print::escaped(&line.text));
-        for tried in &line.tried {
-            let outcome = match &tried.outcome {
-                RuleOutcome::Holds => "holds".to_owned(),
-                RuleOutcome::Fails(element) => format!("does not hold: {element}"),
-                RuleOutcome::FirstSight => "first sight: stored, does not hold".to_owned(),
-                RuleOutcome::Unchanged => "unchanged, does not hold".to_owned(),
-                RuleOutcome::NotComparable => "not comparable: one of the two texts is cut".to_owned(),
-                RuleOutcome::PutAside => "put aside until the run's last line".to_owned(),
-                RuleOutcome::Incomplete => "not compared: an earlier result took some of its lines".to_owned(),
-            };
-            text.push_str(&format!("  {}{} {outcome}\n", "  ".repeat(tried.depth.into()), tried.rule));
-        }
-        let verdict = match &line.verdict {
-            Verdict::NoRule => "no rule".to_owned(),
-            Verdict::Silent(rule) => format!("rule {} takes it, silently (level 0)", self.named(*rule)),
-            Verdict::NotLogged(rule) => format!("rule {} takes it, not logged (options or level)", self.named(*rule)),
-            Verdict::HeldBack { rule, until } => {
-                let until = until.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-                format!("rule {} takes it, held back by its ignore timer until {until}", self.named(*rule))
-            }
-            Verdict::Alert { rule, .. } => format!("rule {} takes it: ALERT", self.named(*rule)),
-            Verdict::Gathered(rule) => format!("part of the text that rule {} compares", self.named(*rule)),
-        };
-        text.push_str(&format!("=> {verdict}\n\n"));
-        text
-    }
-
-    fn named(&self, id: u32) -> String {
-        match self.rules.rule(id).and_then(|rule| rule.description) {
-            Some(description) => format!("{id} \"{}\"", format::escaped_line(description)),
-            None => id.to_string(),
-        }
-    }
 }

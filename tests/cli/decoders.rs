@@ -91,6 +91,12 @@ fn a_pasted_line_is_decoded() {
     let shown = place.with_input(&logtest, b"shop: alice from 10.1.2.4\n").text();
     assert!(shown.contains("\nSrc IP: 10.1.2.4\nUser: alice\n"), "{shown}");
     assert!(shown.contains("rule 100201 \"An administrator's login.\" takes it: ALERT"), "{shown}");
+    assert!(shown.contains("decoder shop\n") && shown.contains("  srcip = 10.1.2.4\n"), "{shown}");
+    // Rules for other kinds of lines are counted, and shown when asked for.
+    let shown = place.with_input(&logtest, b"something else\n").text();
+    assert!(shown.contains("rules for other kinds of lines") && !shown.contains("category"), "{shown}");
+    let shown = place.with_input(&[&logtest[..], &["--all-rules"]].concat(), b"something else\n").text();
+    assert!(shown.contains(" does not hold: category\n") && !shown.contains("other kinds of lines"), "{shown}");
 }
 
 #[test]
