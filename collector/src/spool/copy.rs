@@ -1,12 +1,12 @@
 //! A copy of a spool while a collector works in it, and a look for damage without touching anything.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::frame::{Bad, Entry};
-use super::read::{SegmentReader, named};
+use super::read::{SegmentReader, cut_off, named};
 use super::{SpoolError, dir, segment};
 
 /// What a look at a spool found.
@@ -26,37 +26,31 @@ pub struct SpoolCheck {
 pub fn copy(from: &Path, to: &Path) -> Result<(), SpoolError> {
     let description = dir::describe(from)?;
     DirBuilder::new().mode(0o700).create(to).map_err(SpoolError::io("create directory", to))?;
-    let mut last_before = None;
     loop {
         let numbers = segment::list(from)?;
-        // Those from the last one on that was copied: it may have grown since, and must not end within a frame when
-        // another one follows it.
-        for number in numbers.iter().filter(|number| last_before <= Some(**number)) {
-            copy_segment(&segment::path(from, *number), &segment::path(to, *number))?;
+        let mut has_last = true;
+        for number in numbers {
+            has_last = copy_segment(&segment::path(from, number), &segment::path(to, number))?;
         }
-        if last_before == numbers.last().copied() {
-            break;
+        // Only the last one is written to, and it tells what of the others still counts. If it is published and gone by
+        // now, another one has taken its place.
+        if has_last {
+            return dir::write_description(to, &description.as_copy());
         }
-        last_before = numbers.last().copied();
     }
-    dir::write_description(to, &description.as_copy())
 }
 
-/// Copies one segment, if it is there still.
-fn copy_segment(from: &Path, to: &Path) -> Result<(), SpoolError> {
+/// Copies one segment. False when it is not there any more.
+fn copy_segment(from: &Path, to: &Path) -> Result<bool, SpoolError> {
     let mut source = match File::open(from) {
         Ok(source) => source,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match fs::remove_file(to) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::io("remove", to)(error)),
-                _ => Ok(()),
-            };
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(SpoolError::io("open", from)(error)),
     };
     let copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
     copy.and_then(|mut copy| io::copy(&mut source, &mut copy).and_then(|_| copy.sync_all()))
-        .map_err(SpoolError::io("write", to))
+        .map_err(SpoolError::io("write", to))?;
+    Ok(true)
 }
 
 /// Looks at every frame of a spool. Changes nothing; a collector may work in it meanwhile. `None` when there is no spool.
@@ -72,7 +66,10 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
         Err(error) => return Err(error),
     };
     let numbers = segment::list(dir)?;
+    // Of the last segment that was read to its end: its number, and the number of the run after it.
+    let mut before: Option<(u64, u64)> = None;
     for number in &numbers {
+        let mut next_sequence = before.map_or(1, |(_, next)| next);
         let path = segment::path(dir, *number);
         let mut reader = match SegmentReader::open(&path, *number, 0, None) {
             Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue, // Published.
@@ -80,9 +77,22 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
         };
         loop {
             match reader.next()? {
-                None => break,
-                Some(Ok(Entry::End { .. })) => check.runs += 1,
+                None => {
+                    before = Some((*number, next_sequence));
+                    break;
+                }
+                Some(Ok(Entry::End { sequence, .. })) => {
+                    check.runs += 1;
+                    next_sequence = sequence + 1;
+                }
                 Some(Ok(Entry::Start(snapshot))) => {
+                    if let Some((last, next)) = before
+                        && last + 1 == *number
+                        && let Some(lost) = snapshot.lost_before(next)
+                    {
+                        check.damage.push(cut_off(&segment::path(dir, last), lost));
+                    }
+                    next_sequence = snapshot.next_sequence;
                     if known.as_ref().is_some_and(|known| !known.has(snapshot.spool)) {
                         check.damage.push(format!("`{}` belongs to another spool", path.display()));
                     }
@@ -92,6 +102,7 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
                 Some(Err(Bad::Torn)) if Some(number) == numbers.last() => break,
                 Some(Err(_)) => {
                     check.damage.push(named(&path, reader.offset, reader.end));
+                    before = None;
                     break;
                 }
             }

@@ -145,7 +145,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + Send + Sync)) -> String {
 
 impl From<&LogError> for WireError {
     fn from(error: &LogError) -> WireError {
-        let cause = |source: &Option<Box<dyn std::error::Error + Send + Sync>>| source.as_deref().map(|e| chain(e));
+        let cause = |source: &Option<Box<dyn std::error::Error + Send + Sync>>| source.as_deref().map(chain);
         match error {
             LogError::NoTopic { topic } => WireError::NoTopic { topic: topic.clone() },
             &LogError::OutOfRange { ref topic, partition, offset, first, end } => {
