@@ -37,7 +37,15 @@ pub fn scan(
         let start = match from {
             From::Beginning => bounds.first,
             From::Time(time) => reader.offset_at(partition, *time)?,
-            From::Offsets(offsets) => offsets.get(&partition).copied().unwrap_or(bounds.first).max(bounds.first),
+            From::Offsets(offsets) => match offsets.get(&partition) {
+                // Waiting there would pass over everything that comes next.
+                Some(offset) if *offset > bounds.end => anyhow::bail!(
+                    "the saved position is offset {offset} of partition {partition}, which ends at {}: the log is not the \
+                     one that it was saved for, or an earlier copy; delete the position's file to begin with what is kept",
+                    bounds.end
+                ),
+                offset => offset.copied().unwrap_or(bounds.first).max(bounds.first),
+            },
         };
         // Retention may have moved on between the two calls.
         match reader.seek(partition, start) {

@@ -24,7 +24,8 @@ use tripline_processor::{ActiveRules, Options, Summary, shard};
 use tripline_schemas::alert::Alert;
 use tripline_schemas::dead_letter::DeadLetter;
 use tripline_schemas::event::Event;
-use tripline_schemas::state::StateKey;
+use tripline_schemas::ruleset::RuleSetRecord;
+use tripline_schemas::state::{Activation, StateKey};
 use tripline_schemas::{Key, Record};
 
 use world::{RULES, Random, World, rules, seeds};
@@ -327,4 +328,35 @@ fn a_rebuild_begins_with_the_first_output_that_is_kept() {
         left.state.into_iter().filter(|(key, _)| *key != StateKey::Activation.to_bytes()).collect()
     };
     assert_eq!(without(left(&log)), without(left(&late)));
+}
+
+#[test]
+fn an_exchanged_rule_set_is_noted_with_its_first_offset_and_its_files_are_in_the_log_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, published) = (open(dir.path()), records(5));
+    let (old, new) = (Arc::new(rules(RULES)), Arc::new(rules(&RULES.replace("Logins changed.", "Logins differ."))));
+    let active = ActiveRules::new(old.clone());
+    let judge = |until: usize| {
+        log.append(&topics().outputs, &published[until - 100..until]).unwrap();
+        let is_done = || log.position(APPLICATION, 0).unwrap() == Some(until as u64);
+        let mut backend = EmbeddedBackend::new(log.clone(), topics(), APPLICATION);
+        shard::run(&mut backend, &active, &options(), &is_done, &mut ()).unwrap();
+        let stored = log.state_get(0, &StateKey::Activation.to_bytes()).unwrap().unwrap();
+        let Activation { digest, from_offset } = Activation::from_bytes(&stored).unwrap();
+        (digest, from_offset)
+    };
+    assert_eq!(judge(100), (old.digest_hex(), 0));
+    active.exchange(new.clone());
+    assert_eq!(judge(200), (new.digest_hex(), 100));
+    assert_eq!(judge(300), (new.digest_hex(), 100), "no restart activates it again");
+    let sets: Vec<RuleSetRecord> =
+        read(&log, &topics().rulesets).iter().map(|record| RuleSetRecord::from_record(record).unwrap()).collect();
+    let digests: Vec<&str> = sets.iter().map(|set| set.digest.as_str()).collect();
+    assert_eq!(digests, [old.digest_hex(), new.digest_hex()]);
+    assert!(sets[1].files.iter().any(|file| file.text.contains("Logins differ.")), "every file is in there");
+    let later = read(&log, &topics().alerts).iter().any(|record| {
+        let alert = Alert::from_record(record).unwrap();
+        alert.source.unwrap().offset >= 100 && alert.ruleset.digest == new.digest_hex()
+    });
+    assert!(later, "alerts name the set that made them");
 }

@@ -188,3 +188,24 @@ fn a_backup_taken_under_load_goes_on_in_place_of_the_original() {
         assert_eq!(without_source(&replayed), without_source(&alerts(&place, copy)), "{copy}");
     }
 }
+
+#[test]
+fn a_saved_position_that_is_damaged_or_of_another_log_is_named_and_nothing_is_passed_over() {
+    let place = judged_ticks(20);
+    let take = with(&["alerts", "--format", "json", "--group", "mail"], &[&DATA]);
+    assert_eq!(place.tripline(&take).text().lines().count(), 19);
+    let file = "data/groups/tripline.alerts/mail.json";
+    let good = place.read(file);
+    assert_eq!(good, r#"{"0":19}"#);
+    for (content, said) in [("", "is damaged"), (r#"{"0":1"#, "is damaged"), (r#"{"0":99}"#, "ends at 19")] {
+        place.write(file, content);
+        assert!(place.tripline(&take).exits(5).says(&[said]).out.is_empty());
+        assert_eq!(place.read(file), content);
+        let found = damage(&place, "data");
+        assert!(found.len() == 1 && found[0].0 == "groups" && found[0].1.contains("mail.json"), "{found:?}");
+    }
+    place.write(file, good);
+    assert_eq!(damage(&place, "data"), []);
+    fs::remove_file(place.path(file)).unwrap();
+    assert_eq!(place.tripline(&take).text().lines().count(), 19, "all of it again");
+}

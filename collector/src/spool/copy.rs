@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::frame::{Bad, Entry};
-use super::read::{SegmentReader, named};
+use super::read::{SegmentReader, cut_off, named};
 use super::{SpoolError, dir, segment};
 
 /// What a look at a spool found.
@@ -27,12 +27,20 @@ pub struct SpoolCheck {
 pub fn copy(from: &Path, to: &Path) -> Result<(), SpoolError> {
     let description = dir::describe(from)?;
     DirBuilder::new().mode(0o700).create(to).map_err(SpoolError::io("create directory", to))?;
-    for number in segment::list(from)?.into_iter().rev() {
-        if !copy_segment(&segment::path(from, number), &segment::path(to, number))? {
-            break;
+    loop {
+        let numbers = segment::list(from)?;
+        let mut has_newest = numbers.is_empty();
+        for number in numbers.iter().rev() {
+            if !copy_segment(&segment::path(from, *number), &segment::path(to, *number))? {
+                break;
+            }
+            has_newest = true;
+        }
+        // It knows the runs that are under way. If it was published and is gone, another one has taken its place.
+        if has_newest {
+            return dir::write_description(to, &description.as_copy());
         }
     }
-    dir::write_description(to, &description.as_copy())
 }
 
 /// Copies one segment; `false` when it is gone.
@@ -61,7 +69,10 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
         Err(error) => return Err(error),
     };
     let numbers = segment::list(dir)?;
+    // Of the last segment that was read to its end: its number, and the number of the run after it.
+    let mut before: Option<(u64, u64)> = None;
     for number in &numbers {
+        let mut next_sequence = before.map_or(1, |(_, next)| next);
         let path = segment::path(dir, *number);
         let mut reader = match SegmentReader::open(&path, *number, 0, None) {
             Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue, // Published.
@@ -69,9 +80,22 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
         };
         loop {
             match reader.next()? {
-                None => break,
-                Some(Ok(Entry::End { .. })) => check.runs += 1,
+                None => {
+                    before = Some((*number, next_sequence));
+                    break;
+                }
+                Some(Ok(Entry::End { sequence, .. })) => {
+                    check.runs += 1;
+                    next_sequence = sequence + 1;
+                }
                 Some(Ok(Entry::Start(snapshot))) => {
+                    if let Some((last, next)) = before
+                        && last + 1 == *number
+                        && let Some(lost) = snapshot.lost_before(next)
+                    {
+                        check.damage.push(cut_off(&segment::path(dir, last), lost));
+                    }
+                    next_sequence = snapshot.next_sequence;
                     if known.as_ref().is_some_and(|known| !known.has(snapshot.spool)) {
                         check.damage.push(format!("`{}` belongs to another spool", path.display()));
                     }
@@ -81,6 +105,7 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
                 Some(Err(Bad::Torn)) if Some(number) == numbers.last() => break,
                 Some(Err(_)) => {
                     check.damage.push(named(&path, reader.offset, reader.end));
+                    before = None;
                     break;
                 }
             }

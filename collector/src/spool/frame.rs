@@ -67,6 +67,15 @@ pub(super) struct Snapshot {
     pub(super) segments: Vec<u64>,
 }
 
+impl Snapshot {
+    /// How many runs are missing when the segments before this one end before the run with this number; those that are
+    /// published are not missed.
+    pub(super) fn lost_before(&self, next_sequence: u64) -> Option<u64> {
+        let lost = self.next_sequence.saturating_sub(next_sequence.max(self.published + 1));
+        (lost > 0).then_some(lost)
+    }
+}
+
 /// Why bytes are no frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Bad {

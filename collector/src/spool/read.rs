@@ -147,3 +147,8 @@ pub(super) fn ends(closed: &Closed) -> Result<Vec<(u64, Record)>, SpoolError> {
 pub(super) fn named(path: &Path, from: u64, to: u64) -> String {
     format!("`{}` can't be read from byte {from} to {to}", path.display())
 }
+
+/// Names a segment that ends before its last runs.
+pub(super) fn cut_off(path: &Path, runs: u64) -> String {
+    format!("`{}` is cut off: {runs} runs that it held are missing", path.display())
+}

@@ -8,7 +8,7 @@ use tripline_schemas::event::Gap;
 
 use super::dir::Description;
 use super::frame::{Bad, END_BYTES_MIN, Entry, Snapshot};
-use super::read::{SegmentReader, named};
+use super::read::{SegmentReader, cut_off, named};
 use super::segment::{self, Closed};
 use super::{FORMAT_VERSION, Intent, SpoolError, Ticket};
 
@@ -104,6 +104,15 @@ impl Found {
     }
 
     fn start(&mut self, snapshot: Snapshot) -> Result<(), SpoolError> {
+        // Cut off between two frames, or emptied: nothing in the segment itself tells.
+        if let Some(before) = self.closed.back_mut()
+            && before.number + 1 == snapshot.segment
+            && !before.is_damaged
+            && let Some(lost) = snapshot.lost_before(self.next_sequence)
+        {
+            self.damage.push(cut_off(&before.path, lost));
+            before.is_damaged = true;
+        }
         let (kept, dropped) =
             std::mem::take(&mut self.closed).into_iter().partition(|closed| snapshot.segments.contains(&closed.number));
         self.closed = kept;

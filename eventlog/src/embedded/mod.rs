@@ -55,7 +55,7 @@ pub use options::EmbeddedOptions;
 pub use reader::{EmbeddedPublisher, EmbeddedReader};
 pub use server::{ServerHandle, serve, socket_path};
 pub use store::{StateEntry, StateIter};
-pub use verify::{Check, Damage, DamagedPlace, verify};
+pub use verify::{Check, Damage, DamagedPlace, EachValue, verify};
 
 /// A topic has at most this many partitions.
 pub const PARTITIONS_MAX: u32 = 1024;

@@ -27,6 +27,10 @@ use super::{
 /// The version of the data directory's format that this program writes, and the newest one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// What to do about damage.
+pub(super) const MEND: &str = "`tripline state verify` says what is lost; put a copy of the directory back, or move it away \
+                               to start with an empty one";
+
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -83,8 +87,7 @@ pub enum OpenError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file is damaged or missing.
-    #[error("the log in `{}` is damaged: {what}; put a copy of the directory back, or move it away to start with an \
-             empty one", dir.display())]
+    #[error("the log in `{}` is damaged: {what}; {MEND}", dir.display())]
     Damaged {
         /// The data directory.
         dir: PathBuf,
@@ -413,8 +416,7 @@ fn classify(dir: &Path, error: rocksdb::Error) -> OpenError {
     if text.contains("Permission denied") || text.contains("Read-only file system") {
         return OpenError::NoAccess { dir, tried: "written", source: error.into() };
     }
-    let missing = error.kind() == ErrorKind::IOError && text.contains("No such file or directory");
-    if error.kind() == ErrorKind::Corruption || missing {
+    if error.kind() == ErrorKind::Corruption || is_missing(&error) {
         return OpenError::Damaged { dir, what: text };
     }
     OpenError::Failed { dir, source: error.into() }
@@ -424,6 +426,11 @@ fn classify(dir: &Path, error: rocksdb::Error) -> OpenError {
 pub(super) fn is_full(error: &rocksdb::Error) -> bool {
     let text = error.as_ref();
     ["No space left on device", "Disk quota exceeded", "File too large"].iter().any(|full| text.contains(full))
+}
+
+/// Whether a file is not there that must be.
+pub(super) fn is_missing(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::IOError && error.as_ref().contains("No such file or directory")
 }
 
 fn damaged(dir: &Path, what: &str) -> OpenError {

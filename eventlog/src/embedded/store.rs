@@ -12,10 +12,13 @@ use rocksdb::{
 use super::{
     codec,
     layout::{self, Kept, RecordHead, Tail},
-    open::{Claim, is_full},
+    open::{Claim, MEND, is_full, is_missing},
     topic::Topic,
 };
-use crate::{Bounds, LogError, Stored, topics::TopicSpec};
+use crate::{
+    Bounds, LogError, Stored,
+    topics::{Cleanup, TopicSpec},
+};
 
 pub(super) type Db = DBWithThreadMode<MultiThreaded>;
 
@@ -94,6 +97,7 @@ impl Store {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(layout::record_key(partition, from));
         options.set_iterate_upper_bound(layout::record_key(partition, end));
+        let has_gaps = topic.spec().cleanup == Cleanup::Compact;
         let mut next = from;
         for item in self.db.iterator_cf_opt(&family, options, IteratorMode::Start) {
             let record = || format!("record {next} of `{}` partition {partition}", topic.name);
@@ -108,6 +112,18 @@ impl Store {
                 Err(_) if !out.is_empty() => return Ok(next),
                 Err(error) => return Err(error),
             };
+            if stored.offset != next && !has_gaps {
+                // Dropped by retention meanwhile, or lost.
+                check_offset(topic, partition, next, topic.bounds(partition))?;
+                if !out.is_empty() {
+                    return Ok(next);
+                }
+                let last = stored.offset - 1;
+                return Err(self.damage(format!(
+                    "records {next} to {last} of `{}` partition {partition} are missing",
+                    topic.name
+                )));
+            }
             next = stored.offset + 1;
             if out.len() >= max || (!out.is_empty() && *out_bytes + size > READ_BYTES) {
                 return Ok(stored.offset);
@@ -115,7 +131,14 @@ impl Store {
             *out_bytes += size;
             out.push(stored);
         }
-        Ok(end)
+        if next < end && !has_gaps && out.is_empty() {
+            check_offset(topic, partition, next, topic.bounds(partition))?;
+            let last = end - 1;
+            return Err(
+                self.damage(format!("records {next} to {last} of `{}` partition {partition} are missing", topic.name))
+            );
+        }
+        Ok(if has_gaps { end } else { next })
     }
 
     /// The next records of several partitions, each from the given offset on, which is moved behind them.
@@ -260,10 +283,10 @@ impl Store {
                 "could not {doing}: the disk of `{dir}` is full; free some space and start again, nothing acknowledged is \
                  lost"
             ),
-            ErrorKind::Corruption => format!(
-                "could not {doing}: the log in `{dir}` is damaged; put a copy of the directory back, or move it away to \
-                 start with an empty one"
-            ),
+            ErrorKind::Corruption => format!("could not {doing}: the log in `{dir}` is damaged; {MEND}"),
+            ErrorKind::IOError if is_missing(&error) => {
+                format!("could not {doing}: the log in `{dir}` is damaged, one of its files is missing; {MEND}")
+            }
             _ => format!("could not {doing} in `{dir}`"),
         };
         LogError::Failed { what, source: Some(error.into()) }
@@ -271,10 +294,7 @@ impl Store {
 
     pub(super) fn damage(&self, what: String) -> LogError {
         let dir = self.dir.display();
-        let what = format!(
-            "the log in `{dir}` is damaged: {what}; put a copy of the directory back, or move it away to start with an \
-             empty one"
-        );
+        let what = format!("the log in `{dir}` is damaged: {what}; {MEND}");
         LogError::Failed { what, source: None }
     }
 }

@@ -27,6 +27,9 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// No more places than this are named; a log with more is lost as a whole.
 const DAMAGES_MAX: usize = 1_000;
 
+/// Takes state values: partition, key, value.
+pub type EachValue<'a> = dyn FnMut(u32, &[u8], &[u8]) + 'a;
+
 /// What a check has read, and what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -76,12 +79,9 @@ pub enum DamagedPlace {
     Positions,
 }
 
-/// Takes a state value: its partition, its key, its bytes.
-pub type StateVisitor<'a> = dyn FnMut(u32, &[u8], &[u8]) + 'a;
-
 /// Checks the log of a directory: its owner does, when there is one, else its files are read. State values are handed to
 /// `value` with their partition. Damage is what the answer tells of; errors are what keeps from looking.
-pub fn verify(dir: &Path, options: EmbeddedOptions, value: &mut StateVisitor<'_>) -> Result<Check, OpenError> {
+pub fn verify(dir: &Path, options: EmbeddedOptions, value: &mut EachValue<'_>) -> Result<Check, OpenError> {
     let failed = |error: LogError| OpenError::Failed { dir: dir.to_owned(), source: error.into() };
     if !dir.exists() {
         return Err(OpenError::NotFound { dir: dir.to_owned() });
@@ -106,7 +106,7 @@ fn verify_owned(
     dir: &Path,
     options: EmbeddedOptions,
     connection: &mut Connection,
-    value: &mut StateVisitor<'_>,
+    value: &mut EachValue<'_>,
 ) -> Result<Check, LogError> {
     let (answer, _) = connection.ask(&Request::Verify, &[], CHECK_PATIENCE)?;
     let Answer::Verified { mut check } = answer else { return Err(connection.unexpected(&answer)) };
@@ -135,7 +135,7 @@ fn verify_owned(
 }
 
 /// As far as it goes, when the log does not open as it should.
-fn verify_damaged(dir: &Path, options: &EmbeddedOptions, what: String, value: &mut StateVisitor<'_>) -> Check {
+fn verify_damaged(dir: &Path, options: &EmbeddedOptions, what: String, value: &mut EachValue<'_>) -> Check {
     let mut found = vec![Damage { place: DamagedPlace::Files, what }];
     let opened = open::open_read_only(dir, options, open::Files::MayBeDamaged);
     let checked = opened.and_then(|store| {
@@ -156,7 +156,7 @@ impl Store {
         &self,
         topics: &[Arc<Topic>],
         stop: &dyn Fn() -> bool,
-        value: &mut StateVisitor<'_>,
+        value: &mut EachValue<'_>,
     ) -> Result<Check, LogError> {
         let mut check = Check::default();
         self.verify_positions(&mut check);
@@ -194,7 +194,7 @@ impl Store {
         &self,
         check: &mut Check,
         stop: &dyn Fn() -> bool,
-        value: &mut StateVisitor<'_>,
+        value: &mut EachValue<'_>,
     ) -> Result<(), LogError> {
         let family = self.family(layout::STATE)?;
         for item in self.db.iterator_cf_opt(&family, unhurried(), IteratorMode::Start) {
