@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Watches this machine for about half a minute: takes a baseline, opens a listening port, shows the alert.
+# Watches this machine for some seconds: takes a baseline, opens a listening port, shows the alert.
 #   demo.sh PATH-TO-TRIPLINE [DATA-DIR]
 set -euo pipefail
 

@@ -23,6 +23,7 @@ pub fn run(args: &Capture, settings: Settings) -> Outcome {
     let log = Log::open(&args.at, &settings)?;
     let reader = log.reader(&settings.topic_names().outputs)?;
     let history = OfLog::new(reader, Selection::of(&args.slice), &settings)?;
+    let begins_late = history.begins_late();
     let stop = Stop::on_signals()?;
     // Made when there is something to write: a mistyped agent leaves no empty file.
     let mut out = None;
@@ -52,9 +53,12 @@ pub fn run(args: &Capture, settings: Settings) -> Outcome {
     eprintln!("captured {} in `{}`", print::count(written, "event"), args.out.display());
     if undecoded > 0 {
         eprintln!("tripline: {} could not be decoded and left out", print::count(undecoded, "record"));
-        return Ok(Exit::HistoryIncomplete);
     }
-    Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Fine })
+    Ok(match stop.by_signal() {
+        true => Exit::Interrupted,
+        false if begins_late || undecoded > 0 => Exit::HistoryIncomplete,
+        false => Exit::Fine,
+    })
 }
 
 fn could_not(path: &Path) -> String {

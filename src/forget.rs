@@ -6,8 +6,9 @@ use tripline_schemas::event::{Control, Event, Order};
 
 use crate::cli::Where;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::local;
+use crate::local::{self, Log};
 use crate::settings::Settings;
+use crate::state;
 
 pub fn run(
     at: &Where,
@@ -26,6 +27,13 @@ pub fn run(
         reason: reason.to_owned(),
         time: Timestamp::now(),
     };
+    // The order stands all the same: the processor may have come to nothing of this key yet. On Kafka nobody can look
+    // without reading the whole changelog.
+    if let Log::Embedded { log, .. } = Log::open(at, settings)?
+        && !state::is_remembered(&log, settings, &key)?
+    {
+        eprintln!("tripline: nothing is remembered of {key} now; `tripline state` shows of what there is");
+    }
     let mut publisher = local::publisher(at, settings)?;
     publisher.publish(&settings.topic_names().outputs, &[Event::Control(control).to_record()])?;
     let what = rule.map_or_else(|| "all rules".to_owned(), |rule| format!("rule {rule}"));

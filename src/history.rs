@@ -137,6 +137,8 @@ pub struct OfLog<'a> {
     read: std::vec::IntoIter<Stored>,
     /// The partition that is read.
     current: Option<(u32, u64)>,
+    /// Whether what was asked for begins before what is kept, as far as can be told.
+    begins_late: bool,
 }
 
 impl<'a> OfLog<'a> {
@@ -146,7 +148,7 @@ impl<'a> OfLog<'a> {
         selection: Selection<'a>,
         settings: &Settings,
     ) -> Result<OfLog<'a>, LogError> {
-        let mut left = Vec::new();
+        let (mut left, mut begins_late) = (Vec::new(), false);
         for partition in (0..reader.partitions()).rev() {
             let bounds = reader.bounds(partition)?;
             let from = match start(selection.since, settings) {
@@ -155,6 +157,7 @@ impl<'a> OfLog<'a> {
                     if from <= bounds.first && bounds.first > 0 {
                         let what = "what was asked for may begin before what is kept";
                         tracing::warn!("{what}: partition {partition} begins at offset {}", bounds.first);
+                        begins_late = true;
                     }
                     from
                 }
@@ -164,7 +167,13 @@ impl<'a> OfLog<'a> {
                 left.push((partition, from, bounds.end));
             }
         }
-        Ok(OfLog { reader, selection, left, read: Vec::new().into_iter(), current: None })
+        Ok(OfLog { reader, selection, left, read: Vec::new().into_iter(), current: None, begins_late })
+    }
+
+    /// Whether the log may have dropped a part of what was asked for: it has dropped records, and keeps none that is older
+    /// than the selection.
+    pub fn begins_late(&self) -> bool {
+        self.begins_late
     }
 
     /// The next record of the partition that is read, up to its end; of the next one then.

@@ -31,7 +31,7 @@ pub fn run(args: &Replay, settings: Settings) -> Outcome {
     let ossec = sources.ossec().map_err(Failure::unusable)?;
     let rules = sources.load(ossec.as_ref())?;
     let jobs = jobs(args.jobs, sources, ossec.as_ref()).map_err(Failure::unusable)?;
-    let history = history(args, &settings)?;
+    let (history, begins_late) = history(args, &settings)?;
     let mut alerts = writer(&args.alerts).map_err(Failure::unusable)?;
     let stop = Stop::on_signals()?;
     let began = Instant::now();
@@ -60,7 +60,7 @@ pub fn run(args: &Replay, settings: Settings) -> Outcome {
     Ok(match counts.arrivals {
         _ if stop.by_signal() => Exit::Interrupted,
         0 => Exit::NothingSelected,
-        _ if counts.dead_letters > 0 => Exit::HistoryIncomplete,
+        _ if counts.dead_letters > 0 || begins_late => Exit::HistoryIncomplete,
         _ => Exit::Fine,
     })
 }
@@ -81,12 +81,14 @@ fn jobs(wanted: NonZeroU32, sources: Sources<'_>, ossec: Option<&Ossec>) -> anyh
     Ok(NonZeroU32::MIN)
 }
 
-/// The log, or all files one after the other.
-fn history<'a>(args: &'a Replay, settings: &Settings) -> Result<History<'a>, Failure> {
+/// The log, or all files one after the other; and whether a part of it may be gone already.
+fn history<'a>(args: &'a Replay, settings: &Settings) -> Result<(History<'a>, bool), Failure> {
     let selection = Selection::of(&args.slice);
     if args.from == ["log"] {
         let reader = Log::open(&args.at, settings)?.reader(&settings.topic_names().outputs)?;
-        return Ok(Box::new(OfLog::new(reader, selection, settings)?));
+        let history = OfLog::new(reader, selection, settings)?;
+        let begins_late = history.begins_late();
+        return Ok((Box::new(history), begins_late));
     }
     let path = |source: &'a String| {
         source.strip_prefix("file:").ok_or_else(|| {
@@ -97,7 +99,7 @@ fn history<'a>(args: &'a Replay, settings: &Settings) -> Result<History<'a>, Fai
         })
     };
     let paths = args.from.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-    Ok(Box::new(history::of_files(&paths, selection).map_err(Failure::unusable)?))
+    Ok((Box::new(history::of_files(&paths, selection).map_err(Failure::unusable)?), false))
 }
 
 type History<'a> = Box<dyn Iterator<Item = Result<Item, Trouble>> + 'a>;

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use jiff::{Timestamp, tz::TimeZone};
 use tripline_engine::format::escaped_line;
+use tripline_eventlog::embedded::LocalLog;
 use tripline_schemas::Key;
 use tripline_schemas::state::{
     Activation, Baseline, Counted, Cursor, Cursors, HistoryBounds, KeyState, RuleState, Scope, Seen, SeenKind, StateKey,
@@ -68,7 +69,13 @@ fn show(args: &State, settings: &Settings) -> Outcome {
     Ok(Exit::Fine)
 }
 
-fn embedded(log: &tripline_eventlog::embedded::LocalLog, settings: &Settings) -> anyhow::Result<Values> {
+/// Whether an embedded log remembers anything of a key.
+pub fn is_remembered(log: &LocalLog, settings: &Settings, key: &Key) -> anyhow::Result<bool> {
+    let wanted = StateKey::Key(key.clone()).to_bytes();
+    Ok(embedded(log, settings)?.keys().any(|(_, key)| *key == wanted))
+}
+
+fn embedded(log: &LocalLog, settings: &Settings) -> anyhow::Result<Values> {
     use tripline_eventlog::Reader;
     let partitions = log.reader(&settings.topic_names().outputs)?.partitions();
     let mut values = Values::new();

@@ -370,3 +370,24 @@ fn vectors_are_counted_and_the_first_difference_of_each_is_named() {
         assert!(ran.err.contains(bad), "{}", ran.err);
     }
 }
+
+#[test]
+fn times_of_day_are_those_of_the_time_zone_that_a_file_names() {
+    let rules = r#"<group name="local,"><rule id="100001" level="8"><if_sid>530</if_sid><time>8 pm - 6 am</time>
+        <description>At night.</description></rule></group>"#;
+    // Half past seven in the evening in London is half past eight in Berlin.
+    let test = |zone: &str, expect: &str| {
+        let directory = directory(&format!(
+            "rules: [rules.xml]\n{zone}tests:\n  - name: night\n    defaults: {{agent: web-1, command: ports, start: \
+             2026-01-01T19:30:00Z}}\n    steps: [{{output: 'x', expect: {expect}}}]\n"
+        ));
+        std::fs::write(directory.path().join("rules.xml"), rules).unwrap();
+        tripline(directory.path(), &["test"])
+    };
+    for (zone, expect) in [("Europe/Berlin", "[{rule: 100001}]"), ("Europe/London", "none")] {
+        let ran = test(&format!("time_zone: {zone}\n"), expect);
+        assert_eq!(ran.code, 0, "{zone}: {}{}", ran.out, ran.err);
+    }
+    let ran = test("", "none");
+    assert!(ran.code == 2 && ran.err.contains("TL0314"), "{}", ran.err);
+}

@@ -75,10 +75,11 @@ pub struct Loader {
     compiled: Vec<Compiled>,
 }
 
-/// Files, and what came of them: rules, or what is wrong with them as text.
+/// Files and the time zone of their conditions, and what came of them: rules, or what is wrong with them as text.
 #[derive(Debug)]
 struct Compiled {
     inputs: CompileInputs,
+    time_zone: Option<String>,
     rules: Result<Arc<RuleSet>, String>,
 }
 
@@ -131,8 +132,10 @@ impl Loader {
         if problems.len() > before {
             return None;
         }
-        let at = self.compiled.iter().position(|known| known.inputs == inputs).unwrap_or_else(|| {
-            self.compiled.push(Compiled { rules: compile(&inputs), inputs });
+        let is_known = |known: &Compiled| known.inputs == inputs && known.time_zone == file.time_zone;
+        let at = self.compiled.iter().position(is_known).unwrap_or_else(|| {
+            let time_zone = file.time_zone.clone();
+            self.compiled.push(Compiled { rules: compile(&inputs, time_zone.clone()), inputs, time_zone });
             self.compiled.len() - 1
         });
         match &mut self.compiled[at].rules {
@@ -153,8 +156,8 @@ impl Loader {
 }
 
 /// The rules, or what is wrong with them as text.
-fn compile(inputs: &CompileInputs) -> Result<Arc<RuleSet>, String> {
-    let settings = tripline_engine::Settings::default();
+fn compile(inputs: &CompileInputs, time_zone: Option<String>) -> Result<Arc<RuleSet>, String> {
+    let settings = tripline_engine::Settings { time_zone, ..tripline_engine::Settings::default() };
     let checked = load::check_inputs(inputs, &settings, load::Orphans::Error);
     let files: Vec<SourceFile> = inputs.files().cloned().collect();
     checked.rules.map(Arc::new).ok_or_else(|| finding::render(&checked.findings, &files))

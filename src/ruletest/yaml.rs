@@ -26,6 +26,8 @@ pub struct File {
     /// Lists that the rules look up, and directories of lists. Those beside the rule files are found without it.
     #[serde(default)]
     pub lists: Vec<Spanned<String>>,
+    /// Where the clock of `time` and `weekday` stands, such as `Europe/Berlin`; without it rules with these are an error.
+    pub time_zone: Option<String>,
     /// What holds for every test that does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,

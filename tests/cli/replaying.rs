@@ -213,3 +213,27 @@ fn the_first_change_of_a_time_is_one_from_the_run_before_it() {
     assert_eq!((&changes[0]["removed"], &changes[0]["added"]), (&serde_json::json!(["2"]), &serde_json::json!(["3"])));
     assert_eq!(since("2026-01-01T00:05:00Z").len(), 0);
 }
+
+#[test]
+fn a_history_whose_beginning_the_log_has_dropped_is_not_complete() {
+    let place = place();
+    let import = |output: &str| {
+        // A start ahead of all clocks, so that `--since` takes it whatever the time is.
+        let run =
+            format!(r#"{{"agent":"box","command":"tick","time":"2999-01-01T00:00:00Z","output":"{output}"}}"#) + "\n";
+        place.with_input(&["outputs", "import", "-", "--data-dir", "data"], run.as_bytes()).exits(0);
+    };
+    import("old");
+    std::thread::sleep(std::time::Duration::from_millis(5_500));
+    import("new");
+    let mut process = place.command(&["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"]);
+    process.env("TRIPLINE_OUTPUTS__KEEP", "5s");
+    place.run(process, b"").exits(0);
+
+    let capture =
+        |since: &[&str]| place.tripline(&[&["capture", "--data-dir", "data", "--out", "kept.jsonl"], since].concat());
+    capture(&["--since", "1d"]).exits(3).says(&["may begin before what is kept", "captured 1 event"]);
+    capture(&[]).exits(0).says(&["captured 1 event"]);
+    let replay = ["replay", "--rules", "rules.xml", "--from", "log", "--data-dir", "data", "--alerts", "alerts.jsonl"];
+    place.tripline(&[&replay[..], &["--since", "1d"]].concat()).exits(3).says(&["replayed 1 event"]);
+}

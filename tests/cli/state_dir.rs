@@ -209,3 +209,25 @@ fn a_saved_position_that_is_damaged_or_of_another_log_is_named_and_nothing_is_pa
     fs::remove_file(place.path(file)).unwrap();
     assert_eq!(place.tripline(&take).text().lines().count(), 19, "all of it again");
 }
+
+#[test]
+fn an_order_to_forget_takes_a_new_baseline_and_says_when_there_is_nothing_to_forget() {
+    let place = judged_ticks(3);
+    let forget = |command: &str| {
+        let who = ["--agent", "box", "--command", command, "--reason", "a test"];
+        place.tripline(&with(&["state", "forget"], &[&who, &DATA]))
+    };
+    let ran = forget("tick").exits(0).says(&["the order is in the log"]);
+    assert!(!ran.err.contains("nothing is remembered"), "{}", ran.err);
+    forget("tock").exits(0).says(&["nothing is remembered of", "the order is in the log"]);
+    let alerts = super::alert_count(&place);
+    place.write("more.jsonl", ticks(5).lines().skip(3).map(|line| line.to_owned() + "\n").collect::<String>());
+    place.tripline(&with(&["outputs", "import", "more.jsonl"], &[&DATA])).exits(0);
+    place.tripline(&with(&["process", "--until-caught-up"], &[&RULES, &DATA])).exits(0);
+    // The first of the two outputs is the new baseline.
+    assert_eq!(super::alert_count(&place), alerts + 1);
+    // A directory that is not there is not made.
+    let elsewhere = ["--agent", "box", "--command", "tick", "--reason", "a test", "--data-dir", "elsewhere"];
+    place.tripline(&with(&["state", "forget"], &[&elsewhere])).exits(2).says(&["there is no log in"]);
+    assert!(!place.path("elsewhere").exists());
+}
