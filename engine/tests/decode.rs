@@ -104,6 +104,38 @@ fn lines_with_a_program_are_for_decoders_with_a_program_name_and_others_for_the_
 }
 
 #[test]
+fn the_action_of_a_firewall_is_one_of_four_words_whether_or_not_its_other_fields_are_there() {
+    let decoders = r#"<decoder name="fw"><prematch>^fw: </prematch></decoder>
+        <decoder name="whole"><parent>fw</parent><type>firewall</type><prematch offset="after_parent">^p</prematch>
+        <regex offset="after_parent">^p (\S+) (\S+) (\S+):(\d+) (\S+):(\d+)</regex><order>protocol, action, srcip, srcport, dstip, dstport</order></decoder>
+        <decoder name="part"><parent>fw</parent><type>firewall</type><prematch offset="after_parent">^a</prematch>
+        <regex offset="after_parent">^a (\S+) (\S+)</regex><order>action, srcip</order></decoder>
+        <decoder name="other"><parent>fw</parent><regex offset="after_parent">^(\S+)</regex><order>action</order></decoder>"#;
+    check_decoded(
+        decoders,
+        &[
+            (
+                "fw: p tcp denied 192.0.2.1:5 192.0.2.2:80",
+                Some("fw"),
+                &["srcip=192.0.2.1", "dstip=192.0.2.2", "srcport=5", "dstport=80", "protocol=tcp", "action=DROP"],
+            ),
+            ("fw: a Permitted 192.0.2.1", Some("fw"), &["srcip=192.0.2.1", "action=ALLOW"]),
+            ("fw: a Teardown 192.0.2.1", Some("fw"), &["srcip=192.0.2.1", "action=CLOSED"]),
+            ("fw: a whatever 192.0.2.1", Some("fw"), &["srcip=192.0.2.1", "action=UNKNOWN"]),
+            ("fw: a nothing", Some("fw"), &[]),
+            // Only the type of the decoder that was taken counts.
+            ("fw: denied", Some("fw"), &["action=denied"]),
+        ],
+    );
+    let rules = r#"<rule id="100100" level="3"><category>firewall</category><action>DROP</action></rule>
+        <rule id="100101" level="2"><category>firewall</category></rule>"#;
+    let rules = compiled(&inputs(rules, decoders, ""));
+    assert_eq!(result(&rules, "fw: a Deny 192.0.2.1"), Some(100_100));
+    assert_eq!(result(&rules, "fw: a Allow 192.0.2.1"), Some(100_101));
+    assert_eq!(result(&rules, "fw: a nothing"), Some(100_101));
+}
+
+#[test]
 fn the_first_decoder_that_fits_is_taken_once_and_for_all() {
     let decoders = r#"<decoder name="a"><prematch>^f: </prematch><regex offset="after_prematch">^(\d+)$</regex><order>id</order></decoder>
         <decoder name="b"><prematch>^f: x</prematch><regex offset="after_prematch">(\S+)</regex><order>id</order></decoder>"#;

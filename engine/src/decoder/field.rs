@@ -95,12 +95,17 @@ impl<'a> Fields<'a> {
     /// A later value replaces an earlier one.
     pub fn set(&mut self, field: &'a Field, value: &'a [u8]) {
         match field {
-            Field::Known(field) => self.known[*field as usize] = Some(value),
+            Field::Known(field) => self.set_known(*field, value),
             Field::Dynamic(name) => match self.dynamic.iter_mut().find(|(known, _)| known == name) {
                 Some((_, known)) => *known = value,
                 None => self.dynamic.push((name, value)),
             },
         }
+    }
+
+    /// As [`Fields::set`], for a field with a fixed name.
+    pub fn set_known(&mut self, field: KnownField, value: &'a [u8]) {
+        self.known[field as usize] = Some(value);
     }
 
     pub fn get(&self, field: KnownField) -> Option<&'a [u8]> {

@@ -6,8 +6,11 @@
 //!
 //! Children of one parent that share a name form a chain: their expressions are tried in turn, and what does not fit is
 //! passed over.
+//!
+//! The action of a firewall's line gets a common word ([`firewall`]).
 
 mod field;
+mod firewall;
 
 use std::ops::Range;
 
@@ -139,6 +142,9 @@ impl Decoders {
                 self.decode_by_child(top, after_parent, &mut decoded);
             }
             break;
+        }
+        if decoded.decoder.is_some_and(|decoder| decoder.category == Category::Firewall) {
+            firewall::normalise(&mut decoded.fields);
         }
         decoded
     }

@@ -532,7 +532,7 @@ impl Reader<'_> {
     /// Fields are searched as parts of the names, as in OSSEC.
     fn first_seen(&mut self, part: &Part) -> FirstSeen {
         const WORDS: [(&str, KnownField); 9] = [
-            // OSSEC finds `user` in `srcuser`, and so never looks at `srcuser`.
+            // Before `user`, which is a part of it: OSSEC finds that first, and so never looks at `srcuser`.
             ("srcuser", KnownField::SrcUser),
             ("user", KnownField::DstUser),
             ("srcip", KnownField::SrcIp),

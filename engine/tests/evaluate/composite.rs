@@ -15,6 +15,12 @@ const DECODERS: &str = r#"
       <regex offset="after_prematch">^user=(\S+) ip=(\S+) id=(\S+)</regex>
       <order>user, srcip, id</order>
       <fts>name, user</fts>
+    </decoder>
+    <decoder name="by">
+      <prematch>^by: </prematch>
+      <regex offset="after_prematch">^(\S+) (\S+)</regex>
+      <order>srcuser, user</order>
+      <fts>name, srcuser</fts>
     </decoder>"#;
 
 fn compiled(xml: &str) -> RuleSet {
@@ -343,6 +349,14 @@ fn if_fts_holds_once_for_each_key_for_ever() {
     let xml = r#"<rule id="100200" level="3"><match>other</match></rule>
         <rule id="100201" level="6"><if_sid>100200</if_sid><if_fts /></rule>"#;
     assert_eq!(results(xml, &[(0, "other")]), [0]);
+}
+
+#[test]
+fn srcuser_in_a_first_time_key_is_the_user_who_does_something() {
+    let xml = r#"<rule id="100200" level="3"><decoded_as>by</decoded_as></rule>
+        <rule id="100201" level="6"><if_sid>100200</if_sid><if_fts /></rule>"#;
+    let lines = [(0, "by: bob root"), (1, "by: eve root"), (2, "by: bob daemon"), (3, "by: eve daemon")];
+    assert_eq!(results(xml, &lines), [1, 1, 0, 0]);
 }
 
 #[test]
