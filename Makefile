@@ -7,7 +7,7 @@ export TRIPLINE_CACHE ?= $(HOME)/.cache/tripline
 export CARGO_TARGET_DIR ?= $(TRIPLINE_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/release/tripline
 
-.PHONY: help demo test check fmt lint doc rules bench soak deb build setup clean
+.PHONY: help demo test check fmt lint doc rules bench fuzz soak deb build setup clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -46,6 +46,9 @@ rules: ## Check and test the shipped rules
 
 bench: setup ## Measure the engine
 	$(CARGO) bench --workspace --locked
+
+fuzz: setup ## An hour of mutated input for each fuzz target of the engine, one after the other (TRIPLINE_FUZZ_SECONDS)
+	TRIPLINE_FUZZ_SECONDS=$${TRIPLINE_FUZZ_SECONDS:-3600} $(CARGO) test --release --locked -p tripline-engine --test fuzz -- --nocapture --test-threads 1
 
 soak: setup ## An hour of `tripline run` under kills (TRIPLINE_SOAK_SECONDS), then the long form of the randomised tests (hours)
 	@scripts/setup.sh kafka

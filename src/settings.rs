@@ -189,7 +189,7 @@ impl Default for Kafka {
 }
 
 /// `TRIPLINE_` variables that are no settings: the tests' own.
-const NOT_SETTINGS: [&str; 7] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS"];
+const NOT_SETTINGS: [&str; 8] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS", "FUZZ_SECONDS"];
 const PREFIX: &str = "TRIPLINE_";
 
 impl Settings {
