@@ -1,4 +1,4 @@
-//! No room to write.
+//! No room to write, or no right to.
 //!
 //! A limit on the size of files stands in for a full disk wherever the tests run; where they may mount, a small file system
 //! is really filled.
@@ -116,11 +116,18 @@ wait $run
 "$1" alerts --data-dir disk/data --format json > alerts
 "#;
 
+/// Whether a test may mount file systems that nobody else sees. Where not, the limit on file sizes of the others must do.
+fn may_mount() -> bool {
+    let may = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("this user may not mount");
+    }
+    may
+}
+
 #[test]
 fn a_full_disk_pauses_the_collection_until_there_is_room() {
-    let may_mount = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
-    if !may_mount {
-        eprintln!("this user may not mount; the limit on file sizes of the other tests must do");
+    if !may_mount() {
         return;
     }
     let place = place();
@@ -128,5 +135,32 @@ fn a_full_disk_pauses_the_collection_until_there_is_room() {
     place.run(within(&["unshare", "--mount", "sh", "-e", "-c", FILLED, "sh"], &place, &[]), b"").exits(0);
     let said = place.read("said");
     assert!(said.contains("No space left on device"), "{said}");
+    nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
+}
+
+/// A file system that can be read only, as after an error of the disk below it.
+const READ_ONLY: &str = r#"
+mount -t tmpfs -o size=40m tmpfs disk
+"$1" run --rules rules.xml --data-dir disk/data --for 3s
+mount -o remount,ro disk
+"$1" run --rules rules.xml --data-dir disk/data --for 3s 2> said && exit 9
+"$1" outputs --data-dir disk/data --format json > history
+"$1" alerts --data-dir disk/data --format json > alerts
+"$1" state --data-dir disk/data > state
+"$1" state verify --data-dir disk/data
+"#;
+
+#[test]
+fn what_can_only_be_read_can_be_read_and_a_start_says_that_it_can_not_write() {
+    if !may_mount() {
+        return;
+    }
+    let place = place();
+    std::fs::create_dir(place.path("disk")).unwrap();
+    let ran = place.run(within(&["unshare", "--mount", "sh", "-e", "-c", READ_ONLY, "sh"], &place, &[]), b"");
+    ran.exits(0).says(&["all is well"]);
+    let said = place.read("said");
+    assert!(said.contains("`disk/data/log` can't be written") && said.contains("Read-only file system"), "{said}");
+    assert!(place.read("state").contains("(box) tick"));
     nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
 }
