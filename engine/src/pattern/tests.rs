@@ -372,3 +372,22 @@ proptest! {
         prop_assert!(OsRegex::new(&pattern).unwrap().is_match(&text));
     }
 }
+
+#[test]
+fn every_letter_with_a_case_folds_as_in_the_reference() {
+    let one = |mut characters: Vec<char>| (characters.len() == 1).then(|| characters.remove(0));
+    let mut wrong = Vec::new();
+    for character in ('\u{80}'..='\u{1ffff}').filter(|it| it.is_alphabetic()) {
+        let others = [character.to_lowercase().collect(), character.to_uppercase().collect::<Vec<_>>()];
+        for other in others.into_iter().filter_map(one).filter(|other| *other != character) {
+            for (pattern, text) in [(character, other), (other, character)] {
+                let (pattern, text) = (pattern.to_string(), text.to_string());
+                let fits = OsMatch::new(&pattern).unwrap().is_match(text.as_bytes());
+                if fits != reference::os_match(&pattern, text.as_bytes()) {
+                    wrong.push((pattern, text, fits));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, []);
+}

@@ -106,8 +106,16 @@ fn change(input: &mut Vec<u8>, corpus: &[&[u8]], words: &[&str], random: &mut Ra
         }
         _ => {
             let word = words[below(random, words.len())];
-            let until = if below(random, 2) == 0 { at } else { end };
-            input.splice(at..until, word.bytes());
+            match below(random, 3) {
+                0 => drop(input.splice(at..at, word.bytes())),
+                1 => drop(input.splice(at..end, word.bytes())),
+                // Between two elements or lines, where more of it is taken.
+                _ => {
+                    let ends = |byte: &u8| matches!(byte, b'>' | b'\n');
+                    let at = at + input[at..].iter().position(ends).map_or(0, |found| found + 1);
+                    drop(input.splice(at..at, word.bytes()));
+                }
+            }
         }
     }
 }

@@ -5,6 +5,9 @@ use tripline_engine::CompileInputs;
 use crate::{harness, world};
 
 pub const WORDS: &[&str] = &[
+    "<rule id=\"100107\" level=\"5\"><if_sid>100100</if_sid><check_diff /><description>x</description></rule>",
+    "<rule id=\"100108\" level=\"0\"><if_sid>530</if_sid><match>a</match><description>x</description></rule>",
+    "<rule id=\"100109\" level=\"9\" frequency=\"0\"><if_matched_sid>100100</if_matched_sid><same_location /></rule>",
     "<rule id=\"100101\" level=\"5\">",
     "</rule>",
     "<if_sid>530</if_sid>",
@@ -18,7 +21,7 @@ pub const WORDS: &[&str] = &[
     "<check_diff />",
     "<check_diff><sort /><unique /></check_diff>",
     "<ignore_lines>x</ignore_lines>",
-    "<replace pattern=\"\\d+\">N</replace>",
+    "<replace with=\"N\">\\d+</replace>",
     "<skip_header />",
     "<columns keep=\"1-2\" />",
     "<trim />",
@@ -34,10 +37,10 @@ pub const WORDS: &[&str] = &[
     "<time>6 pm - 8:30 am</time>",
     "<weekday>weekends</weekday>",
     "<ignore_key>(\\S+)</ignore_key>",
-    "<exit_code>0</exit_code>",
-    "<duration>&gt; 5</duration>",
-    "<output_size>10-20</output_size>",
-    "<late>yes</late>",
+    "<run_exit_code>!0</run_exit_code>",
+    "<run_duration>>=5ms</run_duration>",
+    "<run_output_size>10</run_output_size>",
+    "<run_late>no</run_late>",
     "<options>no_log</options>",
     "<group>a,b,</group>",
     "<description>x</description>",
