@@ -92,7 +92,17 @@ struct Texts<'a> {
 }
 
 fn lines(text: &[u8]) -> Vec<&[u8]> {
-    if text.is_empty() { Vec::new() } else { text.split(|&byte| byte == b'\n').collect() }
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', text) {
+        lines.push(&text[start..end]);
+        start = end + 1;
+    }
+    lines.push(&text[start..]);
+    lines
 }
 
 /// How many items both begin with, and how many of the rest both end with.
