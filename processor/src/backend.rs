@@ -26,6 +26,12 @@ pub trait Backend {
     /// Makes the unit durable, or nothing of it. After `Ok` the next [`Backend::state`] sees its changes.
     fn commit(&mut self, unit: CommitUnit) -> Result<(), BackendError>;
 
+    /// How long a batch that holds an alert waits for others, when that is less than the age at which any batch is
+    /// committed: about what a commit costs, so that waiting at most doubles it.
+    fn alert_wait(&self) -> Duration {
+        Duration::MAX
+    }
+
     /// Finds out what was really committed, and starts again from there: assigned partitions come again as
     /// [`Polled::Assigned`].
     fn recover(&mut self) -> Result<(), BackendError>;

@@ -12,6 +12,9 @@ use tripline_schemas::state::StateKey;
 use crate::backend::{Assigned, Backend, BackendError, CommitUnit, OutputRecord, OutputTopic, Partition, Polled};
 use crate::cursors;
 
+/// A commit is a write to memory and to the write-ahead log; its sync comes a little later, with others.
+const ALERT_WAIT: Duration = Duration::from_millis(1);
+
 /// How long a poll waits at most while a commit must come first.
 const HELD: Duration = Duration::from_millis(10);
 
@@ -115,6 +118,10 @@ impl Backend for EmbeddedBackend {
 
     fn state(&self, partition: Partition, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
         Ok(self.log.state_get(partition, key)?)
+    }
+
+    fn alert_wait(&self) -> Duration {
+        ALERT_WAIT
     }
 
     fn commit(&mut self, unit: CommitUnit) -> Result<(), BackendError> {

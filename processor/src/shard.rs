@@ -20,7 +20,8 @@ pub struct Options {
     pub batch_records: usize,
     /// ...or this many bytes of outputs and state, roughly...
     pub batch_bytes: usize,
-    /// ...or when its first record is this old: how much an alert may be delayed to save commits.
+    /// ...or when its first record is this old, or it holds an alert and the backend's commits are cheap
+    /// ([`Backend::alert_wait`]): how much an alert may be delayed to save commits.
     pub batch_age: Duration,
     /// How long one poll waits when there is nothing: how soon a stop is noticed.
     pub idle_wait: Duration,
@@ -149,7 +150,7 @@ fn process(
                 shard.commit(false, options, backend, observer, summary)?;
             }
         }
-        if last || shard.is_due(options) {
+        if last || shard.is_due() {
             shard.commit(last, options, backend, observer, summary)?;
         }
         if last {
@@ -172,7 +173,8 @@ struct Batch {
     /// A batch is judged by one rule set: exchanged rules take over with the next one.
     rules: Arc<RuleSet>,
     records: usize,
-    since: Instant,
+    /// When it is committed, full or not.
+    due: Instant,
 }
 
 impl Shard {
@@ -184,7 +186,7 @@ impl Shard {
 
     /// How long to wait for them: no longer than the batch that is open may wait.
     fn patience(&self, options: &Options) -> Duration {
-        let left = |batch: &Batch| options.batch_age.saturating_sub(batch.since.elapsed());
+        let left = |batch: &Batch| batch.due.saturating_duration_since(Instant::now());
         self.batch.as_ref().map_or(options.idle_wait, |batch| left(batch).min(options.idle_wait))
     }
 
@@ -196,7 +198,7 @@ impl Shard {
         backend: &dyn Backend,
         observer: &mut dyn Observer,
     ) -> Result<(), BackendError> {
-        let new = || Batch { rules: rules.current(), records: 0, since: Instant::now() };
+        let new = || Batch { rules: rules.current(), records: 0, due: Instant::now() + options.batch_age };
         let batch = self.batch.get_or_insert_with(new);
         let task = self.tasks.get_mut(&arrival.partition).ok_or_else(|| BackendError::Fatal {
             what: format!(
@@ -207,6 +209,9 @@ impl Shard {
         })?;
         batch.records += 1;
         let judged = task.take(&arrival, &options.input_topic, &batch.rules, observer.wants_detail(), backend)?;
+        if matches!(&judged, Judged::Decided(decision) if !decision.alerts.is_empty()) {
+            batch.due = batch.due.min(Instant::now() + backend.alert_wait().min(options.batch_age));
+        }
         observer.judged(&arrival, &judged);
         Ok(())
     }
@@ -217,8 +222,8 @@ impl Shard {
             || self.tasks.values().map(Task::pending_bytes).sum::<usize>() >= options.batch_bytes
     }
 
-    fn is_due(&self, options: &Options) -> bool {
-        self.batch.as_ref().is_some_and(|batch| batch.since.elapsed() >= options.batch_age)
+    fn is_due(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| Instant::now() >= batch.due)
     }
 
     /// Makes everything judged so far durable, in one unit. The `last` one stores the cursors too.

@@ -105,6 +105,18 @@ fn calm(seed: u64) -> Left {
 }
 
 #[test]
+fn an_alert_does_not_wait_for_a_batch_to_fill_or_to_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    log.append(&topics().outputs, &records(1)).unwrap();
+    let mut backend = EmbeddedBackend::new(log.clone(), topics(), APPLICATION);
+    // Neither comes to pass: without the rule this would go on for ever.
+    let options = Options { batch_records: 1_000_000, batch_age: Duration::from_secs(1_000_000), ..Options::default() };
+    let is_told = || log.reader(&topics().alerts).unwrap().bounds(0).unwrap().end > 0;
+    shard::run(&mut backend, &ActiveRules::new(Arc::new(rules(RULES))), &options, &is_told, &mut ()).unwrap();
+}
+
+#[test]
 fn a_second_run_over_the_same_input_does_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());

@@ -30,7 +30,7 @@ pub struct EmbeddedOptions {
 impl Default for EmbeddedOptions {
     fn default() -> EmbeddedOptions {
         EmbeddedOptions {
-            sync_after: Duration::from_millis(5),
+            sync_after: Duration::from_millis(1),
             clock: Timestamp::now,
             write_buffer_bytes: 4 << 20,
             block_cache_bytes: 4 << 20,
