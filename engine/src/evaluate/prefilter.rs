@@ -121,9 +121,12 @@ impl Prefilter {
 /// The literals of the condition that tells lines apart best: a line without any of them can't fulfil the rule. `None`
 /// when it may fulfil it whatever it holds.
 fn needed_literals(rule: &Rule) -> Option<Vec<&[u8]>> {
-    // A pattern that can give up must be tried, or it would give up in one mode and not in the other.
-    let tried = rule.conditions.iter().take_while(|condition| !condition.test.may_give_up());
-    let needed = tried.filter_map(|condition| match &condition.test {
+    // A pattern that can give up must be tried, or it would give up in one mode and not in the other: what comes behind it
+    // says nothing. Where its own literals are missing it can't give up.
+    let conditions = &rule.conditions;
+    let first = conditions.iter().position(|condition| condition.test.may_give_up());
+    let tried = &conditions[..first.map_or(conditions.len(), |first| first + 1)];
+    let needed = tried.iter().filter_map(|condition| match &condition.test {
         Test::Match(pattern) => pattern.required_literals(),
         Test::Regex(pattern) => pattern.required_literals(),
         Test::Pcre2(_, pattern) => pattern.required_literals(),

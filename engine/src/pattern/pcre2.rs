@@ -4,7 +4,8 @@
 //! [`syntax`] reads an expression. Most can be written for the crate `regex` ([`translate`]), whose cost is linear in
 //! the text whatever the text is. Those with look-around, references, atomic groups and the like are searched by trying
 //! one way after the other ([`backtrack`]). The steps of that are counted, down to each byte that is looked at, so that
-//! no text can make a search take longer than it may.
+//! no text can make a search take longer than it may. A text without a literal that the expression needs is not searched
+//! in this way at all.
 //!
 //! Unlike in OSSEC, where a text never holds a line break: `.` takes one too (`(?-s)` changes that), and `$` is the very
 //! end of the text. Not supported are verbs that steer backtracking (`(*SKIP)`) or set options (`(*UTF)`), and
@@ -21,6 +22,7 @@ mod tests;
 
 use std::ops::Range;
 
+use aho_corasick::AhoCorasick;
 pub use backtrack::{GaveUp, Steps};
 use program::Program;
 
@@ -44,7 +46,30 @@ pub struct Pcre2 {
 #[derive(Clone, Debug)]
 enum Search {
     Linear(translate::Linear),
-    Backtrack(Box<Program>),
+    Backtrack(Box<Backtrack>),
+}
+
+/// A search that can take too many steps.
+#[derive(Clone, Debug)]
+struct Backtrack {
+    /// Finds whether a text has one of the literals that the expression needs, in one pass.
+    literals: Option<AhoCorasick>,
+    program: Program,
+}
+
+impl Backtrack {
+    fn new(program: Program, required: Option<&[String]>) -> Backtrack {
+        let build = |literals| AhoCorasick::builder().ascii_case_insensitive(true).build(literals).ok();
+        Backtrack { literals: required.and_then(build), program }
+    }
+
+    /// As [`Program::search`]: nothing found in a text without any of the literals, whatever is left of the steps.
+    fn search(&self, text: &[u8], steps: &mut Steps) -> Result<Vec<Option<(usize, usize)>>, GaveUp> {
+        match &self.literals {
+            Some(literals) if !literals.is_match(text) => Ok(Vec::new()),
+            _ => self.program.search(text, steps),
+        }
+    }
 }
 
 impl Pcre2 {
@@ -59,14 +84,18 @@ impl Pcre2 {
             return Err(PatternError::new(whole, message, "split it into several rules, or use a list"));
         }
         let expression = syntax::parse(pattern)?;
+        let required = translate::required(&expression.node);
         let search = match translate::Linear::new(&expression) {
             Some(linear) => Search::Linear(linear),
-            None => Search::Backtrack(Box::new(Program::new(&expression).map_err(|_| {
-                let message = "the pattern is too large when its repeats are written out";
-                PatternError::new(whole, message, "count less in `{ }`")
-            })?)),
+            None => {
+                let program = Program::new(&expression).map_err(|_| {
+                    let message = "the pattern is too large when its repeats are written out";
+                    PatternError::new(whole, message, "count less in `{ }`")
+                })?;
+                Search::Backtrack(Box::new(Backtrack::new(program, required.as_deref())))
+            }
         };
-        Ok(Pcre2 { pattern: pattern.to_owned(), search, required: translate::required(&expression.node) })
+        Ok(Pcre2 { pattern: pattern.to_owned(), search, required })
     }
 
     /// Whether the text fits. A search that takes too many steps does not.
@@ -78,7 +107,7 @@ impl Pcre2 {
     pub fn try_match(&self, text: &[u8], steps: &mut Steps) -> Result<bool, GaveUp> {
         match &self.search {
             Search::Linear(linear) => Ok(linear.is_match(text)),
-            Search::Backtrack(program) => Ok(!program.search(text, steps)?.is_empty()),
+            Search::Backtrack(backtrack) => Ok(!backtrack.search(text, steps)?.is_empty()),
         }
     }
 
@@ -95,15 +124,16 @@ impl Pcre2 {
                 let captures = linear.captures(text);
                 Ok(captures.map(|all| all.iter().map(|group| group.map(|it| it.range())).collect()))
             }
-            Search::Backtrack(program) => {
-                let groups = program.search(text, steps)?;
+            Search::Backtrack(backtrack) => {
+                let groups = backtrack.search(text, steps)?;
                 let ranges = || groups.iter().map(|group| group.map(|(start, end)| start..end)).collect();
                 Ok((!groups.is_empty()).then(ranges))
             }
         }
     }
 
-    /// Whether a search can take too many steps. If not, its cost is linear in the text.
+    /// Whether a search can take too many steps. If not, its cost is linear in the text. It can't in a text that has none
+    /// of the [`Pcre2::required_literals`].
     pub fn may_give_up(&self) -> bool {
         matches!(self.search, Search::Backtrack(_))
     }

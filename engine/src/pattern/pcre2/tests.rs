@@ -5,7 +5,8 @@ use std::fmt::Write;
 fn backtracking(pattern: &str) -> Pcre2 {
     let expression = syntax::parse(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
     let program = Program::new(&expression).unwrap_or_else(|error| panic!("{pattern}: {error:?}"));
-    Pcre2 { pattern: pattern.to_owned(), search: Search::Backtrack(Box::new(program)), required: None }
+    let search = Search::Backtrack(Box::new(Backtrack::new(program, None)));
+    Pcre2 { pattern: pattern.to_owned(), search, required: None }
 }
 
 fn compiled(pattern: &str) -> Pcre2 {
@@ -153,8 +154,10 @@ fn a_search_that_explodes_ends_and_says_so() {
         assert!(outcome == Err(GaveUp) || outcome == Ok(false), "{pattern}");
         if outcome == Err(GaveUp) {
             assert_eq!(steps.check(), Err(GaveUp));
-            // What is used up stays used up.
-            assert_eq!(search.try_match(b"", &mut steps), Err(GaveUp), "{pattern}");
+            // What is used up stays used up, but for texts that need no search.
+            assert_eq!(search.try_match(text, &mut steps), Err(GaveUp), "{pattern}");
+            let empty = search.try_match(b"", &mut steps);
+            assert_eq!(empty, search.required_literals().map_or(Err(GaveUp), |_| Ok(false)), "{pattern}");
             assert!(!search.is_match(text) && search.captures(text).is_none(), "{pattern}");
         }
     }
@@ -233,6 +236,57 @@ fn both_ways_to_search_find_the_same() {
         }
     }
     assert!(tried > 1000, "{tried}");
+}
+
+#[test]
+fn a_text_without_the_literals_of_an_expression_does_not_fit_it_however_it_is_searched() {
+    let parts = [
+        "a",
+        "b",
+        "A",
+        ".",
+        "ab",
+        "bc",
+        r"\d",
+        "[ab]",
+        "^",
+        "$",
+        r"\b",
+        "(?i)",
+        "(?-i)",
+        "(?=a)",
+        "(?!b)",
+        "(?<=a)",
+        "(?<!b)",
+        "(?>ab)",
+        "(?>a+)",
+        r"\1",
+        r"\K",
+        "a++",
+        "(?R)?",
+        "(?1)",
+        "(?(1)a|b)",
+        "(?=.*c)",
+        "(?:a|bc)",
+    ];
+    let (mut tried, mut had_literals) = (0, 0);
+    for seed in 0..6000 {
+        let mut numbers = Numbers(seed);
+        let pattern = numbers.expression(2, &parts);
+        let Ok(search) = Pcre2::new(&pattern) else { continue };
+        if !search.may_give_up() {
+            continue;
+        }
+        let other = backtracking(&pattern);
+        tried += 1;
+        had_literals += u32::from(search.required_literals().is_some());
+        for _ in 0..8 {
+            let text = numbers.text();
+            let Ok(expected) = other.try_captures(text.as_bytes(), &mut Steps::new(100_000)) else { continue };
+            assert_eq!(search.captures(text.as_bytes()), expected, "seed {seed}: {pattern:?} on {text:?}");
+        }
+    }
+    assert!(tried > 1000 && had_literals > 500, "{tried}, {had_literals} of them with literals");
 }
 
 #[test]
