@@ -19,6 +19,9 @@ const LITERAL_BYTES_MIN: usize = 3;
 /// So many bytes of a literal are searched.
 const PART_BYTES: usize = 8;
 
+/// What every line of an output begins with tells none apart.
+const HEADER: &[u8] = b"ossec: output: '";
+
 /// Up to this many bytes of literals are searched in the fastest way. It takes some hundred bytes of memory for each.
 const FAST_BYTES_MAX: usize = 64 * 1024;
 
@@ -144,6 +147,7 @@ impl<'l> Parts<'l> {
     fn of(literals: impl Iterator<Item = &'l [u8]>) -> Parts<'l> {
         let mut parts = HashMap::new();
         literals.flat_map(|literal| literal.windows(PART_BYTES)).for_each(|part| *parts.entry(part).or_default() += 1);
+        parts.extend(HEADER.windows(PART_BYTES).map(|part| (part, u32::MAX)));
         Parts(parts)
     }
 
@@ -208,5 +212,6 @@ mod tests {
         assert_eq!(parts.rarest(literals[0]), b"put of o");
         assert_eq!(parts.rarest(literals[1]), b"put of t");
         assert_eq!(parts.rarest(literals[2]), b"short");
+        assert_eq!(Parts::of(std::iter::empty()).rarest(b"ossec: output: 'df -P': "), b"tput: 'd");
     }
 }
