@@ -173,8 +173,17 @@ struct Batch {
     /// A batch is judged by one rule set: exchanged rules take over with the next one.
     rules: Arc<RuleSet>,
     records: usize,
-    /// When it is committed, full or not.
-    due: Instant,
+    /// When it is committed, full or not; `None` when it waits until it is full.
+    due: Option<Instant>,
+}
+
+impl Batch {
+    /// Commits it no later than `wait` from now.
+    fn commit_within(&mut self, wait: Duration) {
+        // A wait that no clock reaches (`Duration::MAX`) sets no time.
+        let due = Instant::now().checked_add(wait);
+        self.due = [self.due, due].into_iter().flatten().min();
+    }
 }
 
 impl Shard {
@@ -186,8 +195,8 @@ impl Shard {
 
     /// How long to wait for them: no longer than the batch that is open may wait.
     fn patience(&self, options: &Options) -> Duration {
-        let left = |batch: &Batch| batch.due.saturating_duration_since(Instant::now());
-        self.batch.as_ref().map_or(options.idle_wait, |batch| left(batch).min(options.idle_wait))
+        let due = self.batch.as_ref().and_then(|batch| batch.due);
+        due.map_or(options.idle_wait, |due| due.saturating_duration_since(Instant::now()).min(options.idle_wait))
     }
 
     fn judge(
@@ -198,8 +207,11 @@ impl Shard {
         backend: &dyn Backend,
         observer: &mut dyn Observer,
     ) -> Result<(), BackendError> {
-        let new = || Batch { rules: rules.current(), records: 0, due: Instant::now() + options.batch_age };
-        let batch = self.batch.get_or_insert_with(new);
+        let batch = self.batch.get_or_insert_with(|| {
+            let mut batch = Batch { rules: rules.current(), records: 0, due: None };
+            batch.commit_within(options.batch_age);
+            batch
+        });
         let task = self.tasks.get_mut(&arrival.partition).ok_or_else(|| BackendError::Fatal {
             what: format!(
                 "a record of partition {} arrived, which is not assigned: a mistake in the log's client",
@@ -210,7 +222,7 @@ impl Shard {
         batch.records += 1;
         let judged = task.take(&arrival, &options.input_topic, &batch.rules, observer.wants_detail(), backend)?;
         if matches!(&judged, Judged::Decided(decision) if !decision.alerts.is_empty()) {
-            batch.due = batch.due.min(Instant::now() + backend.alert_wait().min(options.batch_age));
+            batch.commit_within(backend.alert_wait());
         }
         observer.judged(&arrival, &judged);
         Ok(())
@@ -223,7 +235,7 @@ impl Shard {
     }
 
     fn is_due(&self) -> bool {
-        self.batch.as_ref().is_some_and(|batch| Instant::now() >= batch.due)
+        self.batch.as_ref().and_then(|batch| batch.due).is_some_and(|due| Instant::now() >= due)
     }
 
     /// Makes everything judged so far durable, in one unit. The `last` one stores the cursors too.
