@@ -196,7 +196,7 @@ pub(crate) struct Rule {
     /// The file group's string and the rule's own, joined as OSSEC joins them.
     pub group_text: String,
     pub description: Option<String>,
-    /// What must hold, in the order it is tested. All of it is about the line alone.
+    /// What must hold, in the order it is tested, lists last. All of it is about the line alone.
     pub conditions: Vec<Condition>,
     /// Tested after `conditions`, against what is remembered.
     pub check_diff: Option<CheckDiff>,
@@ -214,6 +214,14 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// The conditions that are tested before what is remembered is asked, and those after: lists, as in OSSEC. So a line
+    /// that a list rejects has become the baseline, and is no longer the first of its kind.
+    pub fn conditions_around_memory(&self) -> (&[Condition], &[Condition]) {
+        let asks = self.check_diff.is_some() || !self.on_change.is_empty() || self.memory.asks();
+        let before = |condition: &Condition| !(asks && matches!(condition.test, Test::Field(FieldCondition::List(_))));
+        self.conditions.split_at(self.conditions.partition_point(before))
+    }
+
     /// Its level as OSSEC compares it: silent rules come before all others.
     pub fn rank(&self) -> u16 {
         if self.level == 0 { 99 } else { self.level }

@@ -18,6 +18,7 @@ use tripline_schemas::state::RecordedEvent;
 use super::Evaluation;
 use super::seen::field_of;
 use super::timer::whole_seconds;
+use super::walk::first_failing;
 use crate::composite::{Composite, Field, HistoryIndex};
 use crate::decision::{Outcome, StateError};
 use crate::line::Line;
@@ -40,8 +41,8 @@ pub(super) struct Row {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Whether what is remembered of earlier events lets a rule hold whose other conditions do; if not, why. The answer
-    /// of a composite rule is the events that it holds by.
+    /// Whether a rule holds that holds as far as its `check_diff`: its first-time key, its lists, and what is remembered
+    /// of earlier events; if not, why. The answer of a composite rule is the events that it holds by.
     pub(super) fn remembers(
         &mut self,
         rule: &'a Rule,
@@ -49,6 +50,10 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Result<Option<Row>, Outcome>, StateError> {
         if rule.memory.if_fts && !self.is_first_time(rule, line)? {
             return Ok(Err(Outcome::Fails("if_fts")));
+        }
+        let (_, lists) = rule.conditions_around_memory();
+        if let Some(test) = first_failing(rule, lists, line, self.walk.context()) {
+            return Ok(Err(Outcome::Fails(test.name())));
         }
         let Some(composite) = &rule.memory.composite else { return Ok(Ok(None)) };
         let row = self.count(rule, composite, line)?;

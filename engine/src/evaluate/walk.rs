@@ -15,7 +15,7 @@ use super::context::Context;
 use super::prefilter::Candidates;
 use crate::decision::{Outcome, Tried};
 use crate::line::Line;
-use crate::ruleset::{Rule, RuleIndex, RuleSet, Test};
+use crate::ruleset::{Condition, Rule, RuleIndex, RuleSet, Test};
 
 /// A line's place in the tree, and how it came there.
 #[derive(Debug)]
@@ -53,7 +53,8 @@ pub(super) struct Frame<'r> {
 /// Why a walk stopped.
 #[derive(Debug)]
 pub(super) enum Stop<'r> {
-    /// All conditions of this rule hold; whether its `check_diff` does is for the caller to say.
+    /// All conditions of this rule hold that come before `check_diff`; whether that does, and what comes after it, is for
+    /// the caller to say.
     CheckDiff(&'r Rule),
     /// All conditions of this rule hold but those on the change that a rule above found ([`Walk::changed`]); whether
     /// these do is for the caller to say.
@@ -144,7 +145,8 @@ impl<'r> Walk<'r> {
             frame.next = (self.candidates.first_within(next, end).unwrap_or(end) - frame.first) as usize;
             if let Some(index) = frame.siblings.get(frame.next) {
                 let rule = self.rules.at(*index);
-                match first_failing(rule, line, &self.context) {
+                let (conditions, _) = rule.conditions_around_memory();
+                match first_failing(rule, conditions, line, &self.context) {
                     Some(test) => self.fails(Outcome::Fails(test.name()), trail),
                     None if rule.check_diff.is_some() => return Stop::CheckDiff(rule),
                     None if !rule.on_change.is_empty() => {
@@ -233,9 +235,14 @@ pub(super) fn order<'p>(place: &'p [Frame<'_>]) -> impl Iterator<Item = usize> +
     place.iter().map(|frame| frame.next - 1)
 }
 
-/// The first condition of a rule that does not hold for a line.
-fn first_failing<'r>(rule: &'r Rule, line: &Line<'_>, context: &Context<'_>) -> Option<&'r Test> {
-    rule.conditions.iter().map(|condition| &condition.test).find(|test| !test.holds(rule.id, line, context))
+/// The first of these conditions of a rule that does not hold for a line.
+pub(super) fn first_failing<'r>(
+    rule: &Rule,
+    conditions: &'r [Condition],
+    line: &Line<'_>,
+    context: &Context<'_>,
+) -> Option<&'r Test> {
+    conditions.iter().map(|condition| &condition.test).find(|test| !test.holds(rule.id, line, context))
 }
 
 impl Test {

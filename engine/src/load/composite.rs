@@ -14,7 +14,7 @@ use crate::composite::{Composite, Counts, Field, Histories, HistoryIndex, Histor
 use crate::composite::{RULE_EVENTS_MAX, StoredFields};
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::pattern::{OsMatch, OsRegex, PatternError};
-use crate::ruleset::{RuleIndex, Settings};
+use crate::ruleset::{Category, RuleIndex, Settings};
 use crate::source::Span;
 use tripline_schemas::state::Counted;
 
@@ -348,10 +348,12 @@ fn crossing_of_stored(draft: &Draft, written: &Written, settings: &Settings, fin
     }
 }
 
-/// Says what must be recorded of whose results, and where each composite rule finds it.
+/// Says what must be recorded of whose results, and where each composite rule finds it. `categories` are those that the
+/// rules have by their roots.
 pub(super) fn plan(
     drafts: &mut [Draft],
     by_id: &HashMap<u32, RuleIndex>,
+    categories: &[Category],
     orphans: Orphans,
     findings: &mut Findings,
 ) -> Histories {
@@ -391,7 +393,7 @@ pub(super) fn plan(
         };
         let index = history(&mut histories, counted, composite);
         if let Counts::Regex(_) = composite.counts {
-            histories.by_text.push((drafts[at].category(), RuleIndex(at as u32), index));
+            histories.by_text.push((categories[at], RuleIndex(at as u32), index));
         }
         if let Some(composite) = &mut drafts[at].rule.memory.composite {
             composite.history = index;

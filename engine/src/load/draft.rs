@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     /// Its place among its siblings: those with a higher one are tried before it. From its level, as it was when the rule
     /// was first loaded.
     pub rank: u16,
+    /// The same from its level as it is now: what `if_level` compares.
+    pub rank_now: u16,
     /// The `frequency` attribute, with its value's place.
     pub frequency: Option<(u32, Span)>,
     /// The `timeframe` attribute, with its value's place.

@@ -79,7 +79,7 @@ impl Wanted {
 
     fn is(&self, draft: &Draft) -> bool {
         match self {
-            Wanted::Level(level) => u32::from(draft.rank) >= *level,
+            Wanted::Level(level) => u32::from(draft.rank_now) >= *level,
             Wanted::Group(expression) => fits(expression, &draft.rule.group_text),
         }
     }
@@ -116,6 +116,7 @@ impl Loaded {
             new.rule.conditions.splice(..1, old.rule.conditions.drain(..1));
         }
         old.rule = new.rule;
+        old.rank_now = new.rank_now;
         old.group_span = new.group_span;
         old.broken |= new.broken;
         self.found.clear();

@@ -220,6 +220,7 @@ impl Reader<'_> {
             found_parents: Vec::new(),
             finds_later: false,
             rank,
+            rank_now: rank,
             frequency: self.digits(element, "frequency", 4),
             timeframe: self.digits(element, "timeframe", 5),
             set_aside: false,

@@ -6,7 +6,7 @@ use super::draft::{Draft, ParentId, ROOT_IDS_END};
 use super::{Orphans, change, composite, order};
 use crate::composite::Histories;
 use crate::finding::{Finding, Findings, codes, shown};
-use crate::ruleset::{Rule, RuleIndex, Test};
+use crate::ruleset::{Category, Rule, RuleIndex, Test};
 use crate::source::Span;
 
 /// A rule may have this many rules above it, the root included.
@@ -64,7 +64,8 @@ pub(crate) fn hang(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findings
     lints(&drafts, &children, &by_id, findings);
     change::need_a_change(&drafts, &children, findings);
     let broken = drafts.iter().map(|draft| draft.broken).collect();
-    let histories = composite::plan(&mut drafts, &by_id, orphans, findings);
+    let categories = categories(&drafts, &children, &roots);
+    let histories = composite::plan(&mut drafts, &by_id, &categories, orphans, findings);
     let rules = drafts.into_iter().zip(children).map(|(draft, children)| Rule { children, ..draft.rule }).collect();
     Tree { rules, by_id, roots, histories, broken }
 }
@@ -180,6 +181,23 @@ fn slips(written: &str) -> Vec<u32> {
 /// The first root with the same category.
 fn root_of(draft: &Draft, drafts: &[Draft]) -> Option<usize> {
     drafts.iter().position(|other| other.is_root() && other.category() == draft.category())
+}
+
+/// The category of each rule: that of the root below which it hangs (of several the first), whatever it says itself.
+fn categories(drafts: &[Draft], children: &[Vec<RuleIndex>], roots: &[RuleIndex]) -> Vec<Category> {
+    let mut categories: Vec<Option<Category>> = vec![None; drafts.len()];
+    for root in roots {
+        let category = drafts[root.0 as usize].category();
+        let mut next = vec![*root];
+        while let Some(RuleIndex(at)) = next.pop() {
+            if categories[at as usize].is_none() {
+                categories[at as usize] = Some(category);
+                next.extend(&children[at as usize]);
+            }
+        }
+    }
+    let own = |(draft, category): (&Draft, Option<Category>)| category.unwrap_or_else(|| draft.category());
+    drafts.iter().zip(categories).map(own).collect()
 }
 
 fn no_root(draft: &Draft) -> Finding {
@@ -308,7 +326,7 @@ fn shadowed(drafts: &[Draft], siblings: &[RuleIndex], findings: &mut Findings) {
         });
         let keeper = match decoder {
             Some(decoder) => keepers.get(decoder),
-            None if draft.category() == crate::ruleset::Category::Ossec => keepers.get("ossec"),
+            None if draft.category() == Category::Ossec => keepers.get("ossec"),
             None => None,
         };
         if draft.broken {

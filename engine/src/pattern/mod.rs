@@ -25,8 +25,8 @@ pub use os_match::OsMatch;
 pub use os_regex::OsRegex;
 pub use pcre2::{GaveUp, Pcre2, Steps};
 
-/// The longest pattern, in bytes, as in OSSEC.
-pub const PATTERN_BYTES_MAX: usize = 2047;
+/// The longest pattern, in bytes, as in OSSEC. Only joined texts are as long: one element has less.
+pub const PATTERN_BYTES_MAX: usize = 2048;
 
 /// The most memory a compiled pattern may take, in bytes. The longest pattern of the costliest token stays below it;
 /// it is a second fence behind [`PATTERN_BYTES_MAX`].

@@ -28,7 +28,7 @@ fn compiled(xml: &str) -> RuleSet {
     let inputs = CompileInputs {
         rules: vec![source("test.xml", format!("<group name=\"local,\">{xml}</group>"))],
         decoders: vec![source("decoder.xml", DECODERS.to_owned())],
-        ..CompileInputs::default()
+        lists: vec![("known".to_owned(), source("known", "192.0.2.1:\n".to_owned()))],
     };
     compile_inputs(&inputs, &Settings::default()).unwrap_or_else(|findings| panic!("{findings:#?}"))
 }
@@ -383,4 +383,40 @@ fn stored_fields_hold_other_rules_back_for_ever() {
     // Lines that have none of the fields have nothing in common.
     let without = [(0, "a x", "first"), (1, "a x", "second")];
     assert!(alerts(&compiled(&xml("srcip", "srcip")), without).iter().all(Option::is_some));
+}
+
+/// As OSSEC does: lists come after what a rule remembers.
+#[test]
+fn a_line_that_a_list_rejects_is_remembered_all_the_same() {
+    let known = r#"<list field="srcip" lookup="address_match_key">known</list>"#;
+    let first = format!(r#"<rule id="100201" level="5"><decoded_as>app</decoded_as><if_fts />{known}</rule>"#);
+    let of = |user: &str, ip: &str| format!("app: user={user} ip={ip} id=1");
+    let lines = [of("a", "192.0.2.2"), of("a", "192.0.2.1"), of("b", "192.0.2.1")];
+    let lines: Vec<_> = lines.iter().enumerate().map(|(at, line)| (at as i64, line.as_str())).collect();
+    assert_eq!(results(&first, &lines), [0, 0, 1]);
+
+    let compares = format!(r#"<rule id="100201" level="5"><decoded_as>app</decoded_as>{known}<check_diff /></rule>"#);
+    let lines = [of("a", "192.0.2.1"), of("a", "192.0.2.2"), of("a", "192.0.2.1"), of("a", "192.0.2.1")];
+    let lines: Vec<_> = lines.iter().enumerate().map(|(at, line)| (at as i64, line.as_str())).collect();
+    assert_eq!(results(&compares, &lines), [0, 0, 1, 0]);
+}
+
+#[test]
+fn if_matched_regex_counts_events_of_the_category_that_the_rule_has_by_its_parents() {
+    let rules = r#"
+        <rule id="100211" level="3"><if_sid>530</if_sid><match>boom</match></rule>
+        <rule id="100212" level="10" frequency="1" timeframe="60">
+          <if_sid>530</if_sid><if_matched_regex>boom</if_matched_regex>
+        </rule>"#;
+    let line = "ossec: output: 'load': boom";
+    assert_eq!(results(rules, &steadily(line, 4)), [11, 11, 12, 11]);
+}
+
+#[test]
+fn if_level_asks_for_the_level_that_an_overwritten_rule_has_now() {
+    let rules = r#"
+        <rule id="100211" level="3"><match>app</match></rule>
+        <rule id="100211" level="9" overwrite="yes"><match>app</match></rule>
+        <rule id="100212" level="10"><if_level>8</if_level><match>app: x</match></rule>"#;
+    assert_eq!(results(rules, &[(0, "app: x")]), [12]);
 }
