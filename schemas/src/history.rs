@@ -229,8 +229,8 @@ pub enum HistoryErrorKind {
 #[derive(Debug)]
 pub struct HistoryReader<R> {
     input: R,
-    /// The spool of runs that come without an id.
-    spool: Uuid,
+    /// The spool of runs that come without an id: known with the first line.
+    spool: Option<Uuid>,
     /// The number of the line read last.
     line: u64,
     buffer: Vec<u8>,
@@ -238,11 +238,13 @@ pub struct HistoryReader<R> {
 }
 
 impl<R: BufRead> HistoryReader<R> {
-    /// A reader of this history. The name stands for it in the ids of runs that come without one: the same name and
-    /// line give the same id, so an import that is repeated doubles nothing.
-    pub fn new(input: R, name: &str) -> HistoryReader<R> {
-        let spool = Uuid::new_v5(&SPOOL_NAMESPACE, name.as_bytes());
-        HistoryReader { input, spool, line: 0, buffer: Vec::new(), ended: false }
+    /// A reader of this history.
+    ///
+    /// Runs that come without an id get one by the history's first line that is not blank and the number of their own
+    /// line. So a history that is imported again, grown or not, under whatever name, doubles nothing; and one that begins
+    /// otherwise is another one.
+    pub fn new(input: R) -> HistoryReader<R> {
+        HistoryReader { input, spool: None, line: 0, buffer: Vec::new(), ended: false }
     }
 
     /// Reads the next line into the buffer, without its line break. `false` at the end.
@@ -271,7 +273,8 @@ impl<R: BufRead> HistoryReader<R> {
             let start = if self.line == 1 && self.buffer.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
             let text = self.buffer[start..].trim_ascii();
             if !text.is_empty() {
-                let run_id = RunId { spool: self.spool, sequence: self.line };
+                let spool = *self.spool.get_or_insert_with(|| Uuid::new_v5(&SPOOL_NAMESPACE, text));
+                let run_id = RunId { spool, sequence: self.line };
                 return Some(HistoryLine::parse(text).and_then(|line| line.into_record(run_id)));
             }
         }

@@ -51,7 +51,7 @@ const HISTORY: &str = r#"
 "#;
 
 fn history() -> impl Iterator<Item = Result<Item, Trouble>> {
-    replay::from_history(HistoryReader::new(HISTORY.trim_start().as_bytes(), "test"))
+    replay::from_history(HistoryReader::new(HISTORY.trim_start().as_bytes()))
 }
 
 #[test]

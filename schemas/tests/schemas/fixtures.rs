@@ -181,7 +181,7 @@ fn histories_of_version_1_stay_readable() {
         file.write_all(lines.as_bytes()).unwrap();
     }
     let then = crate::read(&path);
-    let decoded: Vec<HistoryRecord> = HistoryReader::new(&then[..], "x").map(Result::unwrap).collect();
+    let decoded: Vec<HistoryRecord> = HistoryReader::new(&then[..]).map(Result::unwrap).collect();
     assert_eq!(decoded, records, "the fixture no longer means what it meant");
     assert_eq!(lines.as_bytes(), then, "the records are written differently now");
 }

@@ -26,11 +26,11 @@ pub fn samples() -> Vec<HistoryRecord> {
 }
 
 fn read(text: &str) -> Vec<HistoryRecord> {
-    HistoryReader::new(text.as_bytes(), "a name").map(Result::unwrap).collect()
+    HistoryReader::new(text.as_bytes()).map(Result::unwrap).collect()
 }
 
 fn errors(text: &str) -> Vec<String> {
-    let results = HistoryReader::new(text.as_bytes(), "a name");
+    let results = HistoryReader::new(text.as_bytes());
     results.filter_map(Result::err).map(|err| err.to_string()).collect()
 }
 
@@ -98,24 +98,25 @@ fn a_command_line_that_is_not_the_command_makes_the_command_an_alias() {
 }
 
 #[test]
-fn a_run_without_an_id_gets_the_same_one_each_time() {
-    let text = "\n".to_owned()
-        + &r#"{"agent":"a","command":"c","time":"2025-08-14T13:52:16Z","output":""}
-"#
-        .repeat(2);
-    let ids = |name: &str| -> Vec<String> {
-        let records = HistoryReader::new(text.as_bytes(), name).map(Result::unwrap);
+fn a_run_without_an_id_gets_the_same_one_each_time_its_history_is_read() {
+    let line = r#"{"agent":"a","command":"c","time":"2025-08-14T13:52:16Z","output":""}"#;
+    let ids = |text: &str| -> Vec<String> {
+        let records = HistoryReader::new(text.as_bytes()).map(Result::unwrap);
         let id = |record: HistoryRecord| match record.body {
             HistoryBody::Event(Event::Output(run)) => run.id.to_string(),
             _ => unreachable!(),
         };
         records.map(id).collect()
     };
-    let [first, second] = &ids("history.jsonl")[..] else { panic!("two runs") };
+    let text = format!("\n{line}\n{line}\n");
+    let [first, second] = &ids(&text)[..] else { panic!("two runs") };
     // Committed, since an import that is repeated years later must double nothing.
     assert_eq!(first, "85e21547-6036-56ba-9315-1e4d172b4c15/2");
     assert_eq!(second, "85e21547-6036-56ba-9315-1e4d172b4c15/3");
-    assert_ne!(ids("history.jsonl"), ids("other.jsonl"));
+    let grown = ids(&format!("{text}{line}\n"));
+    assert_eq!(grown[..2], [first.as_str(), second], "a history that has grown is the same one");
+    let other = ids(&text.replacen("13:52:16", "13:52:17", 1));
+    assert!(other.iter().all(|id| !grown.contains(id)), "one that begins otherwise is another one");
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn a_log_line_has_a_location() {
 #[test]
 fn a_bad_line_is_named_and_the_next_one_read() {
     let good = r#"{"agent":"a","command":"c","time":"2025-08-14T13:52:16Z","output":""}"#;
-    let results: Vec<_> = HistoryReader::new(format!("{good}\n{{}}\n{good}\n").as_bytes(), "x")
+    let results: Vec<_> = HistoryReader::new(format!("{good}\n{{}}\n{good}\n").as_bytes())
         .map(|result| result.map(drop).map_err(|err| err.to_string()))
         .collect();
     let nothing =
@@ -201,7 +202,7 @@ fn a_heartbeat_is_not_written() {
 #[test]
 fn a_line_without_end_does_not_fill_the_memory() {
     let endless = std::io::BufReader::new(std::io::repeat(b'x'));
-    let errors: Vec<String> = HistoryReader::new(endless, "x").map(|result| result.unwrap_err().to_string()).collect();
+    let errors: Vec<String> = HistoryReader::new(endless).map(|result| result.unwrap_err().to_string()).collect();
     assert_eq!(errors, [format!("line 1: longer than {LINE_BYTES_MAX} bytes")]);
 }
 
@@ -216,8 +217,7 @@ impl std::io::Read for Failing {
 
 #[test]
 fn a_failing_disk_ends_the_history_with_an_error() {
-    let errors: Vec<String> = HistoryReader::new(std::io::BufReader::new(Failing), "x")
-        .map(|result| result.unwrap_err().to_string())
-        .collect();
+    let errors: Vec<String> =
+        HistoryReader::new(std::io::BufReader::new(Failing)).map(|result| result.unwrap_err().to_string()).collect();
     assert_eq!(errors, ["line 1: could not be read: disk failed"]);
 }

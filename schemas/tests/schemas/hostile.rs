@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_as_a_history_or_refused(bytes in bytes()) {
-        HistoryReader::new(&bytes[..], "x").for_each(drop);
+        HistoryReader::new(&bytes[..]).for_each(drop);
     }
 }
 
@@ -156,7 +156,7 @@ fn no_message_carries_control_characters_or_a_megabyte() {
     assert!(!message.contains(char::is_control), "{message}");
     // The same of a history: its lines quote what they hold, too.
     let line = format!("{{\"{}\":1}}", "\\u001b[2J".repeat(100_000));
-    let message = HistoryReader::new(line.as_bytes(), "x").next().unwrap().unwrap_err().to_string();
+    let message = HistoryReader::new(line.as_bytes()).next().unwrap().unwrap_err().to_string();
     assert!(!message.contains(char::is_control), "{message}");
     assert!(message.len() < 6000, "{} bytes", message.len());
 }
