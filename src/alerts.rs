@@ -19,6 +19,7 @@ use crate::local::Log;
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
+use crate::units::Span;
 
 /// The pauses between two tries of a failing `--exec` command.
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -30,19 +31,22 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
     let topic = settings.topic_names().alerts;
     let mut reader = log.reader(&topic)?;
     let stop = Stop::on_signals()?;
+    let span = args.range.period.in_zone(&zone).map_err(Failure::unusable)?;
     let mut group = args.group.as_deref().map(|name| Group::open(&log, name, &topic)).transpose()?;
-    let from = match (&group, args.range.since) {
+    let from = match (&group, span.since) {
         (Some(group), _) if !group.offsets().is_empty() => From::Offsets(group.offsets().clone()),
         (_, Some(since)) => From::Time(since),
         _ => From::Beginning,
     };
     let sorted = reader.partitions() > 1 && !args.range.follow && group.is_none();
     let mut waiting: BTreeMap<_, (u64, Alert)> = BTreeMap::new();
+    let mut found = false;
     let mut sink = Sink { format: args.format, exec: args.exec.as_deref(), zone, stop: &stop };
     scan::scan(&mut *reader, &from, args.range.follow, &stop, &mut |stored| {
         let Stored { partition, offset, .. } = stored;
-        let alert = decoded(&stored, &topic).filter(|alert| wanted(alert, args));
+        let alert = decoded(&stored, &topic).filter(|alert| wanted(alert, args, span));
         let taken = alert.is_some();
+        found |= taken;
         if let Some(alert) = alert {
             if sorted {
                 waiting.insert((alert.timestamp, partition, offset), (offset, alert));
@@ -67,7 +71,14 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
             break;
         }
     }
-    Ok(if stop.by_signal() && !args.range.follow { Exit::Interrupted } else { Exit::Fine })
+    if stop.by_signal() && !args.range.follow {
+        return Ok(Exit::Interrupted);
+    }
+    // An empty answer is an answer, but a misspelt name should not look like one.
+    if !found && !args.range.follow {
+        eprintln!("tripline: no alert matches");
+    }
+    Ok(Exit::Fine)
 }
 
 fn decoded(stored: &Stored, topic: &str) -> Option<Alert> {
@@ -78,12 +89,11 @@ fn decoded(stored: &Stored, topic: &str) -> Option<Alert> {
         .ok()
 }
 
-fn wanted(alert: &Alert, args: &Alerts) -> bool {
+fn wanted(alert: &Alert, args: &Alerts, span: Span) -> bool {
     (args.agent.is_empty() || args.agent.contains(&alert.agent.name))
         && (args.rule.is_empty() || args.rule.iter().any(|id| alert.rule.id == id.to_string()))
         && args.min_level.is_none_or(|level| alert.rule.level >= level)
-        && args.range.since.is_none_or(|since| alert.timestamp >= since)
-        && args.range.until.is_none_or(|until| alert.timestamp < until)
+        && span.holds(alert.timestamp)
 }
 
 /// Where alerts go.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use crate::units;
+use crate::units::{self, Span, When};
 
 /// Watches machines by the output of commands, with OSSEC's rules, on Kafka or on an embedded log.
 #[derive(Debug, Parser)]
@@ -196,15 +196,30 @@ pub struct TopicsArgs {
     pub partitions: Option<u32>,
 }
 
+/// From when to when.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Period {
+    /// From this time on: RFC 3339, a date in the settings' time_zone, or an age such as 2h or 7d
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<When>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<When>,
+}
+
+impl Period {
+    /// The moments, where clocks show this zone's time.
+    pub fn in_zone(&self, zone: &TimeZone) -> anyhow::Result<Span> {
+        let moment = |when: Option<When>| when.map(|when| when.in_zone(zone)).transpose();
+        Ok(Span { since: moment(self.since)?, until: moment(self.until)? })
+    }
+}
+
 /// Which part of the past to read, or the present.
 #[derive(Args, Clone, Debug)]
 pub struct Range {
-    /// From this time on: RFC 3339, a date, or an age such as 2h or 7d
-    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
-    pub since: Option<Timestamp>,
-    /// Up to this time
-    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
-    pub until: Option<Timestamp>,
+    #[command(flatten)]
+    pub period: Period,
     /// Keep waiting for new ones
     #[arg(long, short)]
     pub follow: bool,
@@ -219,12 +234,8 @@ pub struct Slice {
     /// Only of this command (alias, or command line); repeat for more
     #[arg(long, value_name = "NAME")]
     pub command: Vec<String>,
-    /// From this time on: RFC 3339, a date, or an age such as 2h or 7d
-    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
-    pub since: Option<Timestamp>,
-    /// Up to this time
-    #[arg(long, value_name = "TIME", value_parser = units::point_in_time)]
-    pub until: Option<Timestamp>,
+    #[command(flatten)]
+    pub period: Period,
 }
 
 #[derive(Args, Debug)]
@@ -257,7 +268,7 @@ pub struct Alerts {
     #[arg(long, value_name = "N")]
     pub min_level: Option<u16>,
     /// Go on after the last alert that this group has taken, and remember how far it came
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "until")]
     pub group: Option<String>,
     /// Run this shell command for each alert, the alert on its standard input; --group moves on only after success
     #[arg(long, value_name = "CMD")]

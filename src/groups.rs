@@ -1,37 +1,37 @@
 //! Saved positions of those who take alerts one after the other: a file in the data directory.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
+use rustix::fs::{FlockOperation, flock};
 
+use crate::exit::Failure;
 use crate::local::Log;
 
 /// One name's position in one topic.
 pub struct Group {
     file: PathBuf,
     offsets: BTreeMap<u32, u64>,
+    /// Held as long as this is: two who move one position would hand alerts over twice or not at all.
+    _lock: File,
 }
 
 impl Group {
     /// Finds where this group has come to. A new group has no offsets.
-    pub fn open(log: &Log, name: &str, topic: &str) -> anyhow::Result<Group> {
+    pub fn open(log: &Log, name: &str, topic: &str) -> Result<Group, Failure> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            bail!("`{name}` can't name a group: use letters, digits, `-`, `_` and `.`");
+            let error = anyhow!("`{name}` can't name a group: use letters, digits, `-`, `_` and `.`");
+            return Err(Failure::unusable(error));
         }
         let dir = log.groups_dir().join(topic);
         std::fs::create_dir_all(&dir).with_context(|| format!("could not make directory `{}`", dir.display()))?;
+        let lock = lock(&dir.join(format!("{name}.lock")), name)?;
         let file = dir.join(format!("{name}.json"));
-        let offsets = match std::fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!("`{}` is damaged; delete it to start the group `{name}` from the beginning", file.display())
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("could not read `{}`", file.display())),
-        };
-        Ok(Group { file, offsets })
+        Ok(Group { offsets: saved(&file, name)?, file, _lock: lock })
     }
 
     /// The next offset of each partition.
@@ -51,12 +51,35 @@ impl Group {
     }
 }
 
+/// Makes sure that nobody else takes what this group takes.
+fn lock(file: &Path, name: &str) -> anyhow::Result<File> {
+    let lock = File::create(file).with_context(|| format!("could not make `{}`", file.display()))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(anyhow!("another process takes the alerts of group `{name}` already: end it, or use another name"))
+        }
+        Err(error) => Err(error).with_context(|| format!("could not lock `{}`", file.display())),
+    }
+}
+
+/// The saved offsets: none for a group that nobody has used.
+fn saved(file: &Path, name: &str) -> anyhow::Result<BTreeMap<u32, u64>> {
+    match std::fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| {
+            format!("`{}` is damaged; delete it to start the group `{name}` from the beginning", file.display())
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error).with_context(|| format!("could not read `{}`", file.display())),
+    }
+}
+
 /// Replaces a file so that, after a crash, either the old or the new content is there.
 fn write_durably(file: &Path, content: &[u8]) -> std::io::Result<()> {
     let beside = file.with_extension("new");
-    let mut new = std::fs::File::create(&beside)?;
+    let mut new = File::create(&beside)?;
     new.write_all(content)?;
     new.sync_all()?;
     std::fs::rename(&beside, file)?;
-    std::fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

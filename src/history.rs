@@ -15,8 +15,10 @@ use tripline_schemas::event::Event;
 use tripline_schemas::history::{HistoryBody, HistoryErrorKind, HistoryReader, HistoryRecord};
 
 use crate::cli::Slice;
+use crate::exit::Failure;
 use crate::scan::From;
 use crate::settings::Settings;
+use crate::units::Span;
 
 /// How many records are read from a log at once, and how long is waited for them.
 const RECORDS_PER_READ: usize = 256;
@@ -29,28 +31,22 @@ pub struct Selection<'a> {
     pub agents: &'a [String],
     /// Names of commands.
     pub commands: &'a [String],
-    /// From this time on.
-    pub since: Option<Timestamp>,
-    /// Up to this time, which is not part of it.
-    pub until: Option<Timestamp>,
+    /// When.
+    pub span: Span,
 }
 
 impl<'a> Selection<'a> {
-    /// What flags ask for.
-    pub fn of(slice: &'a Slice) -> Selection<'a> {
-        let Slice { agent, command, since, until } = slice;
-        Selection { agents: agent, commands: command, since: *since, until: *until }
+    /// What flags ask for, in the time zone of the settings.
+    pub fn of(slice: &'a Slice, settings: &Settings) -> Result<Selection<'a>, Failure> {
+        let Slice { agent, command, period } = slice;
+        let span = settings.zone().and_then(|zone| period.in_zone(&zone)).map_err(Failure::unusable)?;
+        Ok(Selection { agents: agent, commands: command, span })
     }
 
     /// Whether a key is part of it.
     pub fn takes_key(&self, key: &Key) -> bool {
         let takes = |names: &[String], name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
         takes(self.agents, key.agent()) && takes(self.commands, key.command())
-    }
-
-    /// Whether a time is part of it.
-    pub fn takes_time(&self, time: Timestamp) -> bool {
-        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 
     /// Whether an event is part of it. Heartbeats are never: rules see none.
@@ -61,13 +57,13 @@ impl<'a> Selection<'a> {
             Event::Control(control) => (&control.key, control.time),
             Event::Heartbeat(_) => return false,
         };
-        self.takes_key(key) && self.takes_time(time)
+        self.takes_key(key) && self.span.holds(time)
     }
 
     fn takes_record(&self, record: &HistoryRecord) -> bool {
         match &record.body {
             HistoryBody::Event(event) => self.takes(event),
-            HistoryBody::Log(log) => self.takes_key(&log.key) && self.takes_time(log.time),
+            HistoryBody::Log(log) => self.takes_key(&log.key) && self.span.holds(log.time),
         }
     }
 
@@ -88,10 +84,9 @@ pub fn line(append_time: Timestamp, event: Event) -> Result<String, HistoryError
     HistoryRecord { append_time, body: HistoryBody::Event(event) }.to_line()
 }
 
-/// Reads a history file. Runs without an id get one by the file's name; compressed it is the same history.
+/// Reads a history file.
 pub fn read(path: &Path) -> anyhow::Result<HistoryReader<Box<dyn BufRead>>> {
-    let name = path.display().to_string();
-    Ok(HistoryReader::new(open(path)?, name.strip_suffix(".zst").unwrap_or(&name)))
+    Ok(HistoryReader::new(open(path)?))
 }
 
 /// Opens a history file: `-` is standard input, `.zst` is decompressed.
@@ -151,7 +146,7 @@ impl<'a> OfLog<'a> {
         let (mut left, mut begins_late) = (Vec::new(), false);
         for partition in (0..reader.partitions()).rev() {
             let bounds = reader.bounds(partition)?;
-            let from = match start(selection.since, settings) {
+            let from = match start(selection.span.since, settings) {
                 From::Time(time) => {
                     let from = reader.offset_at(partition, time)?;
                     if from <= bounds.first && bounds.first > 0 {

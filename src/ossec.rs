@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tripline_collector::ossec_conf::{self, AgentFacts, OssecConf, RuleDirs, Severity};
+use tripline_engine::pattern::OsRegex;
 
 use crate::settings::Settings;
 
@@ -46,7 +47,7 @@ impl Ossec {
         if let Some(dir) = rules_dir {
             dir.clone_into(&mut dirs.rules);
         }
-        self.conf.rule_files(&dirs).with_context(|| format!("rule files of `{}`", self.path.display()))
+        self.conf.rule_files(&dirs, &fits).with_context(|| format!("rule files of `{}`", self.path.display()))
     }
 
     /// The decoder files that it names, in its order, else those that OSSEC loads by itself.
@@ -55,7 +56,9 @@ impl Ossec {
             let there = |path: &PathBuf| path.is_file();
             return Ok(DEFAULT_DECODERS.map(|name| self.dirs.etc.join(name)).into_iter().filter(there).collect());
         }
-        self.conf.decoder_files(&self.dirs).with_context(|| format!("decoder files of `{}`", self.path.display()))
+        self.conf
+            .decoder_files(&self.dirs, &fits)
+            .with_context(|| format!("decoder files of `{}`", self.path.display()))
     }
 
     /// The lists that it names, under the names that rules give them.
@@ -67,4 +70,9 @@ impl Ossec {
     pub fn home(&self) -> &Path {
         &self.dirs.home
     }
+}
+
+/// Whether the name of a file fits the `pattern` of `rule_dir` or `decoder_dir`.
+fn fits(pattern: &str, name: &str) -> Result<bool, String> {
+    OsRegex::new(pattern).map(|pattern| pattern.is_match(name.as_bytes())).map_err(|error| error.message)
 }

@@ -37,11 +37,12 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
     let mut reader = log.reader(&topic)?;
     let stop = Stop::on_signals()?;
-    let selection =
-        Selection { agents: &args.agent, commands: &args.command, since: args.range.since, until: args.range.until };
+    let span = args.range.period.in_zone(&zone).map_err(Failure::unusable)?;
+    let selection = Selection { agents: &args.agent, commands: &args.command, span };
     // The first run of the time that was asked for may differ from the one before it.
-    let from = if args.changes { From::Beginning } else { history::start(selection.since, settings) };
+    let from = if args.changes { From::Beginning } else { history::start(span.since, settings) };
     let mut before: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+    let mut found = false;
     scan::scan(&mut *reader, &from, args.range.follow, &stop, &mut |stored| {
         let event = match Event::from_record(&stored.record) {
             Ok(event) => event,
@@ -57,13 +58,14 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
             // Rules see gaps and orders too, so a history without them would be judged differently.
             event if args.format == OutputFormat::Json && !args.changes && args.run.is_none() => {
                 if selection.takes(event) {
+                    found = true;
                     writeln!(out, "{}", history::line(stored.append_time, event.clone())?)?;
                 }
                 return Ok(ControlFlow::Continue(()));
             }
             _ => return Ok(ControlFlow::Continue(())),
         };
-        let is_wanted = selection.takes_time(run.started) && args.run.is_none_or(|id| id == run.id);
+        let is_wanted = span.holds(run.started) && args.run.is_none_or(|id| id == run.id);
         if args.changes {
             // A failed run is no observation: it is neither a change nor something to compare with.
             if run.failure().is_none()
@@ -71,15 +73,24 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
                 && old != run.output
                 && is_wanted
             {
+                found = true;
                 write_change(&mut out, run, &old, args.format, &zone)?;
             }
         } else if is_wanted {
+            found = true;
             write_run(&mut out, run, &stored, args.format, &zone)?;
         }
         out.flush()?;
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(if stop.by_signal() && !args.range.follow { Exit::Interrupted } else { Exit::Fine })
+    if stop.by_signal() && !args.range.follow {
+        return Ok(Exit::Interrupted);
+    }
+    // An empty answer is an answer, but a misspelt name should not look like one.
+    if !found && !args.range.follow {
+        eprintln!("tripline: no output {}", if args.changes { "changed" } else { "matches" });
+    }
+    Ok(Exit::Fine)
 }
 
 fn write_run(

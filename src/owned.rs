@@ -19,7 +19,11 @@ const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
 /// The embedded log of a data directory, with its topics. Made when it is not there.
 pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure> {
-    let log = EmbeddedLog::open(&local::log_dir(data_dir), EmbeddedOptions::default())?;
+    let log_dir = local::log_dir(data_dir);
+    if !log_dir.exists() {
+        eprintln!("tripline: making a new log in `{}`", log_dir.display());
+    }
+    let log = EmbeddedLog::open(&log_dir, EmbeddedOptions::default())?;
     log.create_topics(&topics::embedded_specs(settings))?;
     Ok(log)
 }

@@ -83,7 +83,7 @@ fn jobs(wanted: NonZeroU32, sources: Sources<'_>, ossec: Option<&Ossec>) -> anyh
 
 /// The log, or all files one after the other; and whether a part of it may be gone already.
 fn history<'a>(args: &'a Replay, settings: &Settings) -> Result<(History<'a>, bool), Failure> {
-    let selection = Selection::of(&args.slice);
+    let selection = Selection::of(&args.slice, settings)?;
     if args.from == ["log"] {
         let reader = Log::open(&args.at, settings)?.reader(&settings.topic_names().outputs)?;
         let history = OfLog::new(reader, selection, settings)?;

@@ -12,10 +12,12 @@ use tripline_engine::{RuleSet, Severity, SourceFile, finding};
 use crate::cli::{OrphansFlag, RulesFrom};
 use crate::exit::Failure;
 use crate::ossec::Ossec;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, Shipped};
 
-/// The rules that Tripline ships, compiled into the program.
-const SHIPPED: &[(&str, &[u8])] = &[("shipped:process_rules.xml", include_bytes!("../rules/process_rules.xml"))];
+/// The rules that Tripline ships for outputs, compiled into the program.
+const PROCESS_RULES: (&str, &[u8]) = ("shipped:process_rules.xml", include_bytes!("../rules/process_rules.xml"));
+/// Those for lines about runs.
+const RUN_RULES: (&str, &[u8]) = ("shipped:run_rules.xml", include_bytes!("../rules/run_rules.xml"));
 
 /// The files of a rule set may have this many bytes together: the log keeps every rule set in one record.
 const ALL_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -41,7 +43,7 @@ impl Sources<'_> {
     pub fn gather(&self, ossec: Option<&Ossec>) -> anyhow::Result<CompileInputs> {
         let mut inputs = sorted(self.rules(ossec)?);
         if inputs.rules.is_empty() && !inputs.decoders.is_empty() && self.settings.rules.shipped.is_none() {
-            inputs.rules.extend(shipped());
+            inputs.rules.extend(shipped(Shipped::All));
         }
         inputs.decoders.extend(self.decoders(ossec)?);
         for (name, path) in ossec.map(Ossec::list_files).transpose()?.unwrap_or_default() {
@@ -101,9 +103,8 @@ impl Sources<'_> {
         };
         let mut files = Vec::new();
         let nothing_named = dirs.is_empty() && from_ossec.is_empty();
-        if self.settings.rules.shipped.unwrap_or(nothing_named) {
-            files.extend(shipped());
-        }
+        let by_default = if nothing_named { Shipped::All } else { Shipped::None };
+        files.extend(shipped(self.settings.rules.shipped.unwrap_or(by_default)));
         if from_ossec.is_empty() {
             for path in dirs {
                 files.extend(directory(path, "local_rules.xml")?);
@@ -151,9 +152,14 @@ pub fn add_lists(inputs: &mut CompileInputs, places: &[PathBuf], home: Option<&P
     Ok(())
 }
 
-/// The rules that Tripline ships.
-pub fn shipped() -> impl Iterator<Item = SourceFile> {
-    SHIPPED.iter().map(|(name, text)| SourceFile { name: (*name).to_owned(), text: text.to_vec() })
+/// Rules that Tripline ships.
+pub fn shipped(which: Shipped) -> impl Iterator<Item = SourceFile> {
+    let files: &[(&str, &[u8])] = match which {
+        Shipped::All => &[PROCESS_RULES, RUN_RULES],
+        Shipped::Runs => &[RUN_RULES],
+        Shipped::None => &[],
+    };
+    files.iter().map(|(name, text)| SourceFile { name: (*name).to_owned(), text: text.to_vec() })
 }
 
 fn flags_first<'a>(flags: &'a [PathBuf], settings: &'a [PathBuf]) -> &'a [PathBuf] {

@@ -73,6 +73,10 @@ pub fn scan(
             other => other?,
         };
         for record in records {
+            // Handing one over may take long.
+            if stop.is_set() {
+                return Ok(());
+            }
             if let Some(end) = left.get(&record.partition)
                 && record.offset + 1 >= *end
             {

@@ -77,8 +77,8 @@ pub struct Agent {
 pub struct Rules {
     /// Directories or files. In a directory, `*.xml` load in name order, `local_rules.xml` last.
     pub dirs: Vec<PathBuf>,
-    /// Load the shipped rules first. By default they are loaded when nothing else is named.
-    pub shipped: Option<bool>,
+    /// Which of the shipped rules to load first. By default all when nothing else is named, else none.
+    pub shipped: Option<Shipped>,
     /// What to do with rules whose parent is missing.
     pub orphans: Orphans,
     /// Decoder files, or directories of them, for lines that are no command's output. In a directory, `*.xml` load in
@@ -94,6 +94,39 @@ pub struct Rules {
 pub struct Lint {
     /// Codes of warnings that it says nothing of, such as `TL0601`.
     pub allow: Vec<String>,
+}
+
+/// Which of the shipped rules to load: `true`, `false` or `"runs"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ShippedValue")]
+pub enum Shipped {
+    /// All.
+    All,
+    /// Those for lines about runs: beside OSSEC's own rules, whose ids the others have.
+    Runs,
+    /// None.
+    None,
+}
+
+/// The setting as it is written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ShippedValue {
+    Flag(bool),
+    Word(String),
+}
+
+impl TryFrom<ShippedValue> for Shipped {
+    type Error = String;
+
+    fn try_from(value: ShippedValue) -> Result<Shipped, String> {
+        match value {
+            ShippedValue::Flag(true) => Ok(Shipped::All),
+            ShippedValue::Flag(false) => Ok(Shipped::None),
+            ShippedValue::Word(word) if word == "runs" => Ok(Shipped::Runs),
+            ShippedValue::Word(word) => Err(format!("`{word}` is none of true, false and \"runs\"")),
+        }
+    }
 }
 
 /// What to do with rules whose parent is missing.

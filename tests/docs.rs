@@ -45,11 +45,11 @@ fn root() -> &'static Path {
 
 /// All examples of docs/rules.md together, each a file of its own, under the shipped rules.
 fn examples() -> CompileInputs {
-    let shipped = SourceFile {
-        name: "process_rules.xml".to_owned(),
-        text: std::fs::read(root().join("rules/process_rules.xml")).unwrap(),
-    };
-    let mut inputs = CompileInputs { rules: vec![shipped], ..CompileInputs::default() };
+    let shipped = ["process_rules.xml", "run_rules.xml"].map(|name| {
+        let text = std::fs::read(root().join("rules").join(name)).unwrap();
+        SourceFile { name: name.to_owned(), text }
+    });
+    let mut inputs = CompileInputs { rules: shipped.to_vec(), ..CompileInputs::default() };
     for example in blocks("rules.md").into_iter().filter(|block| block.language == "xml") {
         let name = format!("docs/rules.md, line {}", example.line);
         let of_decoders = example.text.starts_with("<decoder");

@@ -16,17 +16,28 @@ use jiff::tz::TimeZone;
 use tripline_schemas::alert::Alert;
 
 /// How the lines of the forms begin that a log text must not imitate.
-const OWN_LINES: [&str; 10] = [
+const OWN_LINES: [&str; 13] = [
     "** Alert",
     "OSSEC HIDS Notification",
     "Received From:",
     "Rule:",
     "Src IP:",
+    "Src Port:",
+    "Dst IP:",
+    "Dst Port:",
     "User:",
     "Portion of the log(s):",
     "Previous output:",
     "Changes:",
     "Note:",
+];
+/// Who and where: the label, the field, whether there is a line without it.
+const ADDRESSES: [(&str, &str, bool); 5] = [
+    ("Src IP", "srcip", true),
+    ("Src Port", "srcport", false),
+    ("Dst IP", "dstip", false),
+    ("Dst Port", "dstport", false),
+    ("User", "dstuser", true),
 ];
 /// The last line of a mail text.
 const END: &str = " --END OF NOTIFICATION";
@@ -43,9 +54,14 @@ pub fn ossec(alert: &Alert, number: u64, zone: &TimeZone) -> String {
     push_line(&mut block, &format!("** Alert {epoch}.{number}:{mail} - {}", escaped_line(&groups)));
     push_line(&mut block, &format!("{} {}", date(alert, zone), escaped_line(&alert.location)));
     push_line(&mut block, &format!("Rule: {} (level {}) -> '{}'", alert.rule.id, alert.rule.level, description(alert)));
-    let field = |name| alert.data.get(name).map_or("(none)".into(), |value| escaped_line(value));
-    push_line(&mut block, &format!("Src IP: {}", field("srcip")));
-    push_line(&mut block, &format!("User: {}", field("dstuser")));
+    // Readers of the old form look for the address and the user on every alert; the others are there when they are known.
+    for (label, name, always) in ADDRESSES {
+        match alert.data.get(name) {
+            Some(value) => push_line(&mut block, &format!("{label}: {}", escaped_line(value))),
+            None if always => push_line(&mut block, &format!("{label}: (none)")),
+            None => {}
+        }
+    }
     push_texts(&mut block, alert);
     push_notes(&mut block, alert);
     block.push('\n');

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use tripline_engine::SourceFile;
 
 use crate::rulefiles;
+use crate::settings::Shipped;
 
 /// The word that stands for the rules that Tripline ships.
 const SHIPPED: &str = "shipped";
@@ -14,7 +15,7 @@ const SHIPPED: &str = "shipped";
 /// `[...]`. Paths are relative to `base`. An entry that names nothing is an error: its tests would test nothing.
 pub fn resolve(entry: &str, base: &Path) -> anyhow::Result<Vec<SourceFile>> {
     if entry == SHIPPED {
-        return Ok(rulefiles::shipped().collect());
+        return Ok(rulefiles::shipped(Shipped::All).collect());
     }
     let mut files = Vec::new();
     for path in paths(entry, base)? {

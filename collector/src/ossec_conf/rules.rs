@@ -13,9 +13,15 @@ pub struct RuleEntry {
     pub line: usize,
     /// A file or a directory, as written.
     pub path: String,
-    /// `Some` for a directory: the end of the file names that count, `.xml` by default.
-    pub directory_suffix: Option<String>,
+    /// `Some` for a directory: the OS_Regex that the names of its files fit which count.
+    pub directory_pattern: Option<String>,
 }
+
+/// The files that count in a directory, where nothing else is said.
+const DIRECTORY_PATTERN: &str = ".xml$";
+
+/// Whether a file name fits an OS_Regex, or what is wrong with the expression. The engine knows.
+pub type Fits<'a> = dyn Fn(&str, &str) -> Result<bool, String> + 'a;
 
 /// A text list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +84,7 @@ impl Reading<'_> {
         for element in &section.children {
             let (line, path) = (element.line, element.text.trim().to_owned());
             let name = element.name.as_str();
-            let suffix = || Some(element.attribute("pattern").unwrap_or(".xml").to_owned());
+            let pattern = || Some(element.attribute("pattern").unwrap_or(DIRECTORY_PATTERN).to_owned());
             match name {
                 "include" | "rule" | "rule_include" | "rule_dir" | "rule_exclude" | "decoder" | "decoder_include"
                 | "decoder_dir" | "decoder_exclude" | "list"
@@ -87,13 +93,13 @@ impl Reading<'_> {
                     self.find(line, Severity::Error, format!("`<{name}>` names no file"));
                 }
                 "include" | "rule" | "rule_include" => {
-                    self.conf.rules.push(RuleEntry { line, path, directory_suffix: None });
+                    self.conf.rules.push(RuleEntry { line, path, directory_pattern: None });
                 }
-                "rule_dir" => self.conf.rules.push(RuleEntry { line, path, directory_suffix: suffix() }),
+                "rule_dir" => self.conf.rules.push(RuleEntry { line, path, directory_pattern: pattern() }),
                 "decoder" | "decoder_include" => {
-                    self.conf.decoders.push(RuleEntry { line, path, directory_suffix: None });
+                    self.conf.decoders.push(RuleEntry { line, path, directory_pattern: None });
                 }
-                "decoder_dir" => self.conf.decoders.push(RuleEntry { line, path, directory_suffix: suffix() }),
+                "decoder_dir" => self.conf.decoders.push(RuleEntry { line, path, directory_pattern: pattern() }),
                 "rule_exclude" => self.conf.rules_excluded.push(path),
                 "decoder_exclude" => self.conf.decoders_excluded.push(path),
                 "list" => self.conf.lists.push(ListEntry { line, name: path }),
@@ -113,13 +119,13 @@ impl OssecConf {
     /// The rule files in the order in which they load; a directory adds its files in name order, and a file that comes
     /// up twice counts where it is first named. Files that `<rule_exclude>` names are left out. Empty when the
     /// configuration names no rules.
-    pub fn rule_files(&self, dirs: &RuleDirs) -> Result<Vec<PathBuf>, RuleFilesError> {
-        files("rule", &self.rules, &self.rules_excluded, |name| dirs.find(&dirs.rules, name))
+    pub fn rule_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Result<Vec<PathBuf>, RuleFilesError> {
+        files("rule", &self.rules, &self.rules_excluded, |name| dirs.find(&dirs.rules, name), fits)
     }
 
     /// The decoder files, likewise.
-    pub fn decoder_files(&self, dirs: &RuleDirs) -> Result<Vec<PathBuf>, RuleFilesError> {
-        files("decoder", &self.decoders, &self.decoders_excluded, |name| dirs.find(&dirs.etc, name))
+    pub fn decoder_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Result<Vec<PathBuf>, RuleFilesError> {
+        files("decoder", &self.decoders, &self.decoders_excluded, |name| dirs.find(&dirs.etc, name), fits)
     }
 
     /// The text lists, each with the name that rules give it. A name of the compiled form, `NAME.cdb`, means the text
@@ -144,17 +150,17 @@ fn files(
     entries: &[RuleEntry],
     excluded: &[String],
     find: impl Fn(&str) -> PathBuf,
+    fits: &Fits<'_>,
 ) -> Result<Vec<PathBuf>, RuleFilesError> {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut missing = Vec::new();
     for entry in entries {
         let path = find(&entry.path);
-        let found = match &entry.directory_suffix {
+        let found = match &entry.directory_pattern {
             None if path.is_file() => Ok(vec![path]),
             None => Err(format!("line {}: {kind} file `{}` does not exist", entry.line, path.display())),
-            Some(suffix) => directory_files(&path, suffix).map_err(|error| {
-                format!("line {}: could not read {kind} directory `{}`: {error}", entry.line, path.display())
-            }),
+            Some(pattern) => directory_files(&path, pattern, fits)
+                .map_err(|error| format!("line {}: {kind} directory `{}`: {error}", entry.line, path.display())),
         };
         match found {
             Ok(found) => {
@@ -170,13 +176,19 @@ fn files(
     if missing.is_empty() { Ok(files) } else { Err(RuleFilesError(missing)) }
 }
 
-fn directory_files(directory: &Path, suffix: &str) -> std::io::Result<Vec<PathBuf>> {
+/// At least one: a pattern that takes none is a mistake that would go unnoticed.
+fn directory_files(directory: &Path, pattern: &str, fits: &Fits<'_>) -> Result<Vec<PathBuf>, String> {
+    let could_not = |error: std::io::Error| format!("could not read it: {error}");
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().ends_with(suffix) && entry.path().is_file() {
+    for entry in std::fs::read_dir(directory).map_err(could_not)? {
+        let entry = entry.map_err(could_not)?;
+        let wanted = fits(pattern, &entry.file_name().to_string_lossy());
+        if wanted.map_err(|error| format!("pattern `{pattern}`: {error}"))? && entry.path().is_file() {
             files.push(entry.path());
         }
+    }
+    if files.is_empty() {
+        return Err(format!("no file in it fits the pattern `{pattern}`"));
     }
     files.sort();
     Ok(files)

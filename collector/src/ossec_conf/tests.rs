@@ -222,6 +222,30 @@ fn broken_xml_is_an_error_with_its_line() {
     }
 }
 
+/// As far as these tests need an OS_Regex.
+fn fits(pattern: &str, name: &str) -> Result<bool, String> {
+    match pattern.strip_suffix('$') {
+        Some(end) => Ok(name.ends_with(end)),
+        None => Err("it has no end".to_owned()),
+    }
+}
+
+#[test]
+fn a_directory_of_which_no_file_counts_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join("rules/more")).unwrap();
+    std::fs::write(home.path().join("rules/more/a.xml"), "").unwrap();
+    let dirs = RuleDirs::of(&home.path().join("etc/ossec.conf"));
+    for (pattern, said) in
+        [("_rules.xml$", "no file in it fits the pattern `_rules.xml$`"), ("(", "`(`: it has no end")]
+    {
+        let conf =
+            read(&format!("<ossec_config><rules><rule_dir pattern='{pattern}'>more</rule_dir></rules></ossec_config>"));
+        let missing = conf.rule_files(&dirs, &fits).unwrap_err().0;
+        assert!(missing.len() == 1 && missing[0].ends_with(said), "{missing:?}");
+    }
+}
+
 #[test]
 fn rule_files_keep_the_order_of_the_configuration() {
     let conf = read(
@@ -229,7 +253,7 @@ fn rule_files_keep_the_order_of_the_configuration() {
           <include>rules_config.xml</include>
           <include>zz_first.xml</include>
           <rule_dir>site/rules</rule_dir>
-          <rule_dir pattern='_rules.xml'>more</rule_dir>
+          <rule_dir pattern='_rules.xml$'>more</rule_dir>
           <decoder>decoder.xml</decoder>
           <list>lists/users</list>
           <rule>local_rules.xml</rule>
@@ -254,7 +278,7 @@ fn rule_files_keep_the_order_of_the_configuration() {
         std::fs::write(path, "").unwrap();
     }
     let dirs = RuleDirs::of(&home.path().join("etc/ossec.conf"));
-    let files = conf.rule_files(&dirs).unwrap();
+    let files = conf.rule_files(&dirs, &fits).unwrap();
     let names: Vec<&str> = files.iter().map(|f| f.strip_prefix(home.path()).unwrap().to_str().unwrap()).collect();
     assert_eq!(
         names,
@@ -269,10 +293,10 @@ fn rule_files_keep_the_order_of_the_configuration() {
     );
     std::fs::remove_file(home.path().join("rules/zz_first.xml")).unwrap();
     std::fs::remove_dir_all(home.path().join("site")).unwrap();
-    let missing = conf.rule_files(&dirs).unwrap_err().0;
+    let missing = conf.rule_files(&dirs, &fits).unwrap_err().0;
     assert_eq!(missing.len(), 2);
     assert!(missing[0].starts_with("line 3: rule file `"), "{missing:?}");
-    assert!(missing[1].starts_with("line 4: could not read rule directory `"), "{missing:?}");
+    assert!(missing[1].starts_with("line 4: rule directory `"), "{missing:?}");
 }
 
 #[test]
@@ -306,9 +330,9 @@ fn decoders_and_lists_are_found_where_the_configuration_says() {
     }
     let dirs = RuleDirs::of(&home.path().join("etc/ossec.conf"));
     let below_home = |path: &std::path::Path| path.strip_prefix(home.path()).unwrap().display().to_string();
-    let decoders: Vec<String> = conf.decoder_files(&dirs).unwrap().iter().map(|path| below_home(path)).collect();
+    let decoders: Vec<String> = conf.decoder_files(&dirs, &fits).unwrap().iter().map(|path| below_home(path)).collect();
     assert_eq!(decoders, ["etc/decoders/a.xml", "etc/decoders/b.xml", "etc/local_decoder.xml"]);
-    let rules: Vec<String> = conf.rule_files(&dirs).unwrap().iter().map(|path| below_home(path)).collect();
+    let rules: Vec<String> = conf.rule_files(&dirs, &fits).unwrap().iter().map(|path| below_home(path)).collect();
     assert_eq!(rules, ["rules/web_rules.xml"], "a directory of rules may be named from OSSEC's own directory");
     let lists = conf.list_files(&dirs).unwrap();
     let lists: Vec<(&str, String)> = lists.iter().map(|(name, path)| (name.as_str(), below_home(path))).collect();

@@ -27,6 +27,7 @@ const FORGED: &str = "x
 2009 Nov 05 16:02:21 (bank) 10.0.0.1->df -h
 Rule: 1002 (level 15) -> 'Forged.'
 Src IP: (none)
+Dst Port: 22
 User: (none)
 Previous output:
 Portion of the log(s):
@@ -48,6 +49,7 @@ fn no_output_can_forge_a_part_of_an_alert() {
             ("** Alert", 1, 0),
             ("Rule:", 1, 1),
             ("Src IP:", 1, 0),
+            ("Dst Port:", 0, 0),
             ("User:", 1, 0),
             ("Previous output:", 1, 1),
             ("OSSEC HIDS Notification", 0, 1),
