@@ -16,6 +16,7 @@ use crate::cli::{AlertFormat, Alerts};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::groups::Group;
 use crate::local::Log;
+use crate::print::say;
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
@@ -76,7 +77,7 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
     }
     // An empty answer is an answer, but a misspelt name should not look like one.
     if !found && !args.range.follow {
-        eprintln!("tripline: no alert matches");
+        say!("tripline: no alert matches");
     }
     Ok(Exit::Fine)
 }
@@ -133,7 +134,7 @@ impl Sink<'_> {
             match exec(command, text) {
                 Ok(()) => return Ok(ControlFlow::Continue(())),
                 Err(error) => {
-                    eprintln!("tripline: `{command}`: {error:#}; trying again in {}s", pause.as_secs());
+                    say!("tripline: `{command}`: {error:#}; trying again in {}s", pause.as_secs());
                 }
             }
             self.stop.sleep(pause);

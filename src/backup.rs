@@ -18,6 +18,7 @@ use tripline_eventlog::embedded::{self, EmbeddedOptions};
 use crate::cli::StateBackup;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, log_dir, not_opened};
+use crate::print::say;
 use crate::settings::Settings;
 
 /// The version of a backup's layout: that of a data directory, with this description.
@@ -58,7 +59,7 @@ pub fn run(args: &StateBackup, settings: &Settings) -> Outcome {
         }
     };
     let by = owner.map_or_else(String::new, |pid| format!(", the log by process {pid}, which goes on"));
-    eprintln!(
+    say!(
         "copied `{}` to `{}`{by}; to restore it, stop Tripline and put the copy in the data directory's place",
         data_dir.display(),
         args.dir.display()

@@ -12,7 +12,7 @@ use crate::cli::Capture;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::history::{self, OfLog, Selection};
 use crate::local::Log;
-use crate::print;
+use crate::print::{self, say};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -46,13 +46,13 @@ pub fn run(args: &Capture, settings: Settings) -> Outcome {
         written += 1;
     }
     let Some(file) = out else {
-        eprintln!("tripline: nothing was selected; nothing was written");
+        say!("tripline: nothing was selected; nothing was written");
         return Ok(Exit::NothingSelected);
     };
     file.finish().with_context(|| could_not(&args.out))?;
-    eprintln!("captured {} in `{}`", print::count(written, "event"), args.out.display());
+    say!("captured {} in `{}`", print::count(written, "event"), args.out.display());
     if undecoded > 0 {
-        eprintln!("tripline: {} could not be decoded and left out", print::count(undecoded, "record"));
+        say!("tripline: {} could not be decoded and left out", print::count(undecoded, "record"));
     }
     Ok(match stop.by_signal() {
         true => Exit::Interrupted,

@@ -6,6 +6,7 @@ use anyhow::bail;
 use tripline_collector::{CommandSpec, Identity, Plan};
 
 use crate::ossec::Ossec;
+use crate::print::say;
 use crate::settings::{self, Settings};
 
 /// Whom this machine's collector speaks for.
@@ -40,12 +41,20 @@ pub fn checked(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) 
     }
     if let Some(Ossec { conf, .. }) = ossec {
         for finding in &conf.findings {
-            eprintln!("{finding}");
+            say!("{finding}");
         }
         specs.extend(conf.commands.iter().cloned());
     }
     for spec in &mut specs {
-        spec.output_bytes_max.get_or_insert(settings.outputs.bytes_max);
+        let (most, wanted) =
+            (settings.outputs.bytes_max, spec.output_bytes_max.get_or_insert(settings.outputs.bytes_max));
+        if *wanted > most {
+            let name = spec.name.as_deref().or(spec.origin.as_deref()).unwrap_or("a command");
+            bail!(
+                "`{name}`: `output_bytes_max` is {wanted}, and the log takes outputs of {most} bytes: raise `bytes_max` \
+                 under [outputs]"
+            );
+        }
     }
     Ok(Plan::check(&specs, &settings.agent_name()?, &settings.collector)?)
 }

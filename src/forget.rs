@@ -7,6 +7,7 @@ use tripline_schemas::event::{Control, Event, Order};
 use crate::cli::Where;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, Log};
+use crate::print::say;
 use crate::settings::Settings;
 use crate::state;
 
@@ -32,12 +33,12 @@ pub fn run(
     if let Log::Embedded { log, .. } = Log::open(at, settings)?
         && !state::is_remembered(&log, settings, &key)?
     {
-        eprintln!("tripline: nothing is remembered of {key} now; `tripline state` shows of what there is");
+        say!("tripline: nothing is remembered of {key} now; `tripline state` shows of what there is");
     }
     let mut publisher = local::publisher(at, settings)?;
     publisher.publish(&settings.topic_names().outputs, &[Event::Control(control).to_record()])?;
     let what = rule.map_or_else(|| "all rules".to_owned(), |rule| format!("rule {rule}"));
-    eprintln!("the order is in the log: what {what} remember of {key} is forgotten when the processor comes to it");
+    say!("the order is in the log: what {what} remember of {key} is forgotten when the processor comes to it");
     Ok(Exit::Fine)
 }
 

@@ -28,9 +28,12 @@ pub fn run(args: &Init) -> Outcome {
     }
     for (name, text) in FILES {
         write_new(&args.dir.join(name), text)?;
-        println!("wrote {}", shown(&args.dir, name));
     }
-    print!("{}", next_steps(&args.dir));
+    let mut out = std::io::stdout().lock();
+    for (name, _) in FILES {
+        writeln!(out, "wrote {}", shown(&args.dir, name))?;
+    }
+    write!(out, "{}", next_steps(&args.dir))?;
     Ok(Exit::Fine)
 }
 

@@ -7,7 +7,7 @@ use tripline_eventlog::kafka::{KafkaPublisher, KafkaReader, KafkaSettings};
 use tripline_eventlog::{LogError, Publisher, Reader};
 
 use crate::cli::Where;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::owned;
 use crate::settings::Settings;
 
@@ -37,7 +37,8 @@ impl Log {
             let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
             return Ok(Log::Kafka { kafka, dir });
         }
-        let log = embedded::open_for_reading(&log_dir(&dir), EmbeddedOptions::default()).map_err(not_opened)?;
+        let log = embedded::open_for_reading(&log_dir(&dir), EmbeddedOptions::default())
+            .map_err(|error| unfound(not_opened(error), at, settings))?;
         Ok(Log::Embedded { log, dir })
     }
 
@@ -64,6 +65,17 @@ pub fn not_opened(error: OpenError) -> Failure {
         OpenError::NotFound { .. } => Failure::unusable(error),
         _ => error.into(),
     }
+}
+
+/// Where nobody said where the data is, a log that is not there is one that was looked for in the wrong place.
+fn unfound(mut failure: Failure, at: &Where, settings: &Settings) -> Failure {
+    if failure.exit == Exit::Unusable && at.data_dir.is_none() && settings.file.is_none() {
+        failure.error = failure.error.context(
+            "no settings were found (tripline.toml here, or /etc/tripline/tripline.toml): name the file with -C, or the \
+             data directory with --data-dir",
+        );
+    }
+    failure
 }
 
 /// Whether flags or settings say Kafka. A data directory says nothing about it: on Kafka it holds state and spool.

@@ -18,6 +18,7 @@ use tripline_schemas::{Ending, Format, Key, Run, RunId};
 use crate::cli::Logtest;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, Log};
+use crate::print::say;
 use crate::rulefiles::Sources;
 use crate::scan::{self, From};
 use crate::settings::Settings;
@@ -36,7 +37,7 @@ pub fn run(args: &Logtest, settings: Settings) -> Outcome {
         (Some(agent), Some(command)) => {
             let last = last_outputs(args, &settings, agent, command, &stop)?;
             if last.is_empty() {
-                eprintln!("tripline: there is no output of `{command}` from agent `{agent}`");
+                say!("tripline: there is no output of `{command}` from agent `{agent}`");
                 return Ok(Exit::NothingSelected);
             }
             Box::new(last.into_iter().map(|stored| Ok(Item::Record(stored))))
@@ -51,9 +52,7 @@ pub fn run(args: &Logtest, settings: Settings) -> Outcome {
             let key = Key::new(host.clone(), command.clone().unwrap_or_else(|| "stdin".to_owned()))
                 .map_err(Failure::unusable)?;
             if std::io::stdin().is_terminal() {
-                eprintln!(
-                    "tripline: type one log line per line, such as  ossec: output: 'df -P': /dev/sda1 9 9 0 100% /"
-                );
+                say!("tripline: type one log line per line, such as  ossec: output: 'df -P': /dev/sda1 9 9 0 100% /");
             }
             Box::new(pasted_lines(key, host, args.command.clone()))
         }

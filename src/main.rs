@@ -42,6 +42,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Verb};
 use exit::{Exit, Failure, Outcome};
+use print::say;
 use settings::Settings;
 
 fn main() -> ExitCode {
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(Failure { error, .. }) if is_broken_pipe(&error) => Exit::Fine.into(),
         Err(Failure { exit, error }) => {
-            eprintln!("tripline: {}", print::chain(&error));
+            say!("tripline: {}", print::chain(&error));
             exit.into()
         }
     }
@@ -93,6 +94,8 @@ fn log_to_stderr(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .with_target(false)
+        // What can't be written can't be complained about there either: it would panic.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -16,7 +16,7 @@ use crate::cli::{OutputFormat, Outputs, OutputsAction, Where};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::history::{self, Selection};
 use crate::local::{self, Log};
-use crate::print;
+use crate::print::{self, say};
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
@@ -88,7 +88,7 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
     }
     // An empty answer is an answer, but a misspelt name should not look like one.
     if !found && !args.range.follow {
-        eprintln!("tripline: no output {}", if args.changes { "changed" } else { "matches" });
+        say!("tripline: no output {}", if args.changes { "changed" } else { "matches" });
     }
     Ok(Exit::Fine)
 }
@@ -107,7 +107,7 @@ fn write_run(
         }
         OutputFormat::Text => {
             writeln!(out, "{}", heading(run, zone))?;
-            out.write_all(print::escaped(&run.output).as_bytes())?;
+            out.write_all(unlike_headings(&print::escaped(&run.output)).as_bytes())?;
             if !run.output.is_empty() && !run.output.ends_with(b"\n") {
                 writeln!(out)?;
             }
@@ -166,6 +166,12 @@ fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
     tripline_engine::format::escaped_line(&text).into_owned()
 }
 
+/// No output can look like another run: a line that begins like a heading gets a backslash in front.
+fn unlike_headings(text: &str) -> String {
+    let text = text.replace("\n--- ", "\n\\--- ");
+    if text.starts_with("--- ") { format!("\\{text}") } else { text }
+}
+
 /// Reads all of the file first, so that a mistake in its last line imports nothing.
 fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
@@ -183,13 +189,13 @@ fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
         }
     }
     if records.is_empty() {
-        eprintln!("tripline: `{}` holds no outputs", file.display());
+        say!("tripline: `{}` holds no outputs", file.display());
         return Ok(Exit::NothingSelected);
     }
     let mut publisher = local::publisher(at, settings)?;
     for batch in records.chunks(IMPORT_BATCH) {
         publisher.publish(&topic, batch)?;
     }
-    eprintln!("imported {} into `{topic}`", print::count(records.len() as u64, "output"));
+    say!("imported {} into `{topic}`", print::count(records.len() as u64, "output"));
     Ok(Exit::Fine)
 }

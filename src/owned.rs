@@ -8,7 +8,7 @@ use tripline_eventlog::embedded::{self, EmbeddedLog, EmbeddedOptions};
 
 use crate::exit::Failure;
 use crate::local;
-use crate::print;
+use crate::print::{self, say};
 use crate::settings::Settings;
 use crate::signals::Stop;
 use crate::topics;
@@ -21,7 +21,7 @@ const RETENTION_EVERY: Duration = Duration::from_secs(60);
 pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure> {
     let log_dir = local::log_dir(data_dir);
     if !log_dir.exists() {
-        eprintln!("tripline: making a new log in `{}`", log_dir.display());
+        say!("tripline: making a new log in `{}`", log_dir.display());
     }
     let log = EmbeddedLog::open(&log_dir, EmbeddedOptions::default())?;
     log.create_topics(&topics::embedded_specs(settings))?;
@@ -33,12 +33,20 @@ pub fn serving<T>(log: &EmbeddedLog, stop: &Stop, work: impl FnOnce() -> T) -> R
     let server = embedded::serve(log, &embedded::socket_path(log.dir()), SOCKET_MODE)?;
     let done = std::thread::scope(|scope| {
         scope.spawn(|| keep_within_bounds(log, stop));
-        let done = work();
-        stop.set();
-        done
+        let _end = SetAtEnd(stop);
+        work()
     });
     drop(server);
     Ok(done)
+}
+
+/// Stops the others however a part ends: after a panic, too, nobody waits for them for ever.
+struct SetAtEnd<'a>(&'a Stop);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.set();
+    }
 }
 
 /// Drops what is older than it is kept for, now and then.

@@ -1,6 +1,21 @@
 //! Small helpers for printing.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Says something to people, on standard error, as a line. That nobody can hear it stops no work: what keeps running may
+/// outlive the terminal that it was started from.
+macro_rules! say {
+    ($($what:tt)*) => {
+        $crate::print::to_stderr(format_args!($($what)*))
+    };
+}
+pub(crate) use say;
+
+/// What `say!` does.
+pub fn to_stderr(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
 
 /// An error and its causes, each once, on one line each.
 pub fn chain(error: &anyhow::Error) -> String {
@@ -15,19 +30,11 @@ pub fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Bytes for a terminal: control characters but line breaks and tabs escaped, what is not UTF-8 as `\xNN`.
+/// Bytes for a terminal: characters that drive one but line breaks and tabs escaped, what is not UTF-8 as `\xNN`.
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\n' | '\t' => text.push(c),
-                c if c.is_control() => {
-                    let _ = write!(text, "{}", c.escape_unicode());
-                }
-                c => text.push(c),
-            }
-        }
+        text.push_str(&tripline_engine::format::escaped(chunk.valid()));
         for byte in chunk.invalid() {
             let _ = write!(text, "\\x{byte:02x}");
         }

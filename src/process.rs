@@ -14,7 +14,7 @@ use crate::cli::{Process, Where};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local;
 use crate::owned;
-use crate::print;
+use crate::print::{self, say};
 use crate::reload::Reload;
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
@@ -39,7 +39,7 @@ pub fn run(args: &Process, settings: Settings) -> Outcome {
         let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
         owned::serving(&log, &stop, || judge(&mut backend, &rules, args, sources, &stop, &is_there))??
     };
-    eprintln!("{}", said(&summary));
+    say!("{}", said(&summary));
     Ok(Exit::Fine)
 }
 

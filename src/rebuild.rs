@@ -10,7 +10,7 @@ use tripline_processor::{ActiveRules, shard};
 use crate::cli::StateRebuild;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, log_dir};
-use crate::print;
+use crate::print::{self, say};
 use crate::process;
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
@@ -58,7 +58,7 @@ pub fn run(args: &StateRebuild, settings: &Settings) -> Outcome {
             told.insert(partition, until);
         }
         if first > 0 {
-            eprintln!(
+            say!(
                 "partition {partition}: outputs before offset {first} are no longer kept; what they were remembered for \
                  begins anew there"
             );
@@ -74,9 +74,9 @@ pub fn run(args: &StateRebuild, settings: &Settings) -> Outcome {
     let summary = shard::run(&mut backend, &rules, &options, &|| stop.is_set() || is_rebuilt(), &mut ())?;
     log.sync()?;
     if !is_rebuilt() {
-        eprintln!("stopped before the end; the next `tripline state rebuild` begins anew, any other start goes on");
+        say!("stopped before the end; the next `tripline state rebuild` begins anew, any other start goes on");
         return Ok(Exit::Interrupted);
     }
-    eprintln!("the state is rebuilt from {}", print::count(summary.counts.arrivals, "output"));
+    say!("the state is rebuilt from {}", print::count(summary.counts.arrivals, "output"));
     Ok(Exit::Fine)
 }

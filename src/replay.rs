@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::history::{self, OfLog, Selection};
 use crate::local::{self, Log};
 use crate::ossec::Ossec;
-use crate::print;
+use crate::print::{self, say};
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
@@ -49,7 +49,7 @@ pub fn run(args: &Replay, settings: Settings) -> Outcome {
         Err(error) => return Err(Failure { exit: Exit::HistoryIncomplete, error: error.into() }),
     };
     let counts = summary.counts;
-    eprintln!(
+    say!(
         "replayed {} in {:.1}s: {}, {} held back, {} that could not be judged",
         print::count(counts.arrivals, "event"),
         began.elapsed().as_secs_f64(),
@@ -77,7 +77,7 @@ fn jobs(wanted: NonZeroU32, sources: Sources<'_>, ossec: Option<&Ossec>) -> anyh
         return Ok(wanted);
     };
     let rule = finding.rule.map_or_else(|| "a rule".to_owned(), |id| format!("rule {id}"));
-    eprintln!("tripline: {rule} counts across agents and commands, so one job judges all: {}", finding.message);
+    say!("tripline: {rule} counts across agents and commands, so one job judges all: {}", finding.message);
     Ok(NonZeroU32::MIN)
 }
 
@@ -117,7 +117,7 @@ fn write_alert(alerts: &mut dyn Write, output: &OutputRecord) -> Result<(), Trou
         OutputTopic::Alerts => writeln!(alerts, "{}", format::json(&Alert::from_record(&output.record)?))?,
         OutputTopic::DeadLetters => {
             let letter = DeadLetter::from_record(&output.record)?;
-            eprintln!("tripline: event {} could not be judged: {}", letter.offset, letter.reason);
+            say!("tripline: event {} could not be judged: {}", letter.offset, letter.reason);
         }
         OutputTopic::RuleSets => {}
     }

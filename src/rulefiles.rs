@@ -12,6 +12,7 @@ use tripline_engine::{RuleSet, Severity, SourceFile, finding};
 use crate::cli::{OrphansFlag, RulesFrom};
 use crate::exit::Failure;
 use crate::ossec::Ossec;
+use crate::print::say;
 use crate::settings::{self, Settings, Shipped};
 
 /// The rules that Tripline ships for outputs, compiled into the program.
@@ -74,12 +75,12 @@ impl Sources<'_> {
                 let warnings: Vec<_> =
                     findings.into_iter().filter(|finding| finding.severity != Severity::Info).collect();
                 if !warnings.is_empty() {
-                    eprint!("{}", finding::render(&warnings, &files));
+                    say!("{}", finding::render(&warnings, &files).trim_end());
                 }
                 Ok(Arc::new(rules))
             }
             None => {
-                eprint!("{}", finding::render(&findings, &files));
+                say!("{}", finding::render(&findings, &files).trim_end());
                 Err(Failure::unusable(anyhow!("the rules have errors; nothing was started")))
             }
         }

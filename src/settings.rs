@@ -14,6 +14,9 @@ use tripline_eventlog::topics::{Cleanup, TopicNames, TopicSpec};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The file that they come from; `None` when there is none.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Names this installation: consumer group, transactional id, state directory, changelog topic, and part of every
     /// alert's id.
     pub application_id: String,
@@ -43,6 +46,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            file: None,
             application_id: "tripline".to_owned(),
             data_dir: PathBuf::from("tripline-data"),
             time_zone: None,
@@ -225,6 +229,15 @@ impl Default for Kafka {
 const NOT_SETTINGS: [&str; 8] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS", "FUZZ_SECONDS"];
 const PREFIX: &str = "TRIPLINE_";
 
+/// As Kafka has it.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Far beyond what one cluster does well with.
+const PARTITIONS_MAX: u64 = 10_000;
+/// The highest level that a rule can have.
+const LEVEL_MAX: u64 = 16;
+/// Of an alert's text: an alert of the largest size still fits into a record of its topic.
+const TEXT_BYTES_MAX: u64 = 128 * 1024;
+
 impl Settings {
     /// Reads the file (`None`: the default places), then the variables.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Settings> {
@@ -245,7 +258,54 @@ impl Settings {
         if let Some(dir) = path.as_deref().and_then(Path::parent) {
             settings.resolve(dir);
         }
+        settings.file = path;
+        let wrong = settings.wrong();
+        if !wrong.is_empty() {
+            bail!("{name}: {}", wrong.join(&format!("\n{name}: ")));
+        }
         Ok(settings)
+    }
+
+    /// What can't be as it is, though each value is of its type.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Err(error) = self.zone() {
+            wrong.push(error.to_string());
+        }
+        let names = self.topic_names();
+        let all = [&names.outputs, &names.alerts, &names.dead_letters, &names.rulesets, &names.changelog];
+        for (at, name) in all.iter().enumerate() {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            if !(1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) || !name.chars().all(is_plain) {
+                wrong.push(format!(
+                    "`{name}` can't name a topic: 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, `.`, `_` and `-` can \
+                     (`[topics]` and `application_id` make the names)"
+                ));
+            }
+            if all[..at].contains(name) {
+                wrong.push(format!("two topics are named `{name}` (`[topics]` and `application_id` make the names)"));
+            }
+        }
+        let mut within = |setting: &str, value: u64, min: u64, max: u64| {
+            if !(min..=max).contains(&value) {
+                wrong.push(format!("setting `{setting}` is {value}; it can be {min} to {max}"));
+            }
+        };
+        within("topics.partitions", self.topics.partitions.unwrap_or(1).into(), 1, PARTITIONS_MAX);
+        within("alerts.log_level", self.alerts.log_level.into(), 0, LEVEL_MAX);
+        within("alerts.mail_level", self.alerts.mail_level.into(), 0, LEVEL_MAX);
+        within("alerts.text_bytes_max", self.alerts.text_bytes_max as u64, 1, TEXT_BYTES_MAX);
+        within("outputs.bytes_max", self.outputs.bytes_max as u64, 1, tripline_collector::OUTPUT_BYTES_MAX as u64);
+        wrong.extend(
+            self.kafka_settings(String::new()).check().into_iter().map(|what| format!("[kafka.properties]: {what}")),
+        );
+        wrong
+    }
+
+    fn kafka_settings(&self, bootstrap: String) -> KafkaSettings {
+        let mut kafka = KafkaSettings::new(bootstrap);
+        kafka.properties.clone_from(&self.kafka.properties);
+        kafka
     }
 
     /// Paths in a settings file are relative to the file.
@@ -322,13 +382,7 @@ impl Settings {
         if bootstrap.is_empty() {
             bail!("no Kafka brokers are named: write --kafka HOST:PORT, or set `kafka.bootstrap` in tripline.toml");
         }
-        let mut kafka = KafkaSettings::new(bootstrap);
-        kafka.properties.clone_from(&self.kafka.properties);
-        let wrong = kafka.check();
-        if !wrong.is_empty() {
-            bail!("[kafka.properties]: {}", wrong.join("\n[kafka.properties]: "));
-        }
-        Ok(kafka)
+        Ok(self.kafka_settings(bootstrap))
     }
 
     /// What of the settings changes the answers of rules.

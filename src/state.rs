@@ -17,7 +17,7 @@ use crate::cli::{State, StateAction, StateFormat};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::forget;
 use crate::local::Log;
-use crate::print;
+use crate::print::{self, say};
 use crate::rebuild;
 use crate::scan::{self, From};
 use crate::settings::Settings;
@@ -53,7 +53,7 @@ fn show(args: &State, settings: &Settings) -> Outcome {
             continue;
         }
         let text = match args.format {
-            StateFormat::Json => entry.json()?,
+            StateFormat::Json => entry.json(args)?,
             StateFormat::Text => entry.text(args, &zone)?,
         };
         if !text.is_empty() {
@@ -63,7 +63,7 @@ fn show(args: &State, settings: &Settings) -> Outcome {
     }
     out.flush()?;
     if shown == 0 {
-        eprintln!("tripline: nothing is remembered{}", if values.is_empty() { "" } else { " of what was asked for" });
+        say!("tripline: nothing is remembered{}", if values.is_empty() { "" } else { " of what was asked for" });
         return Ok(Exit::NothingSelected);
     }
     Ok(Exit::Fine)
@@ -137,7 +137,7 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn json(&self) -> anyhow::Result<String> {
+    fn json(&self, args: &State) -> anyhow::Result<String> {
         let (kind, key) = match &self.key {
             StateKey::Key(key) => ("key", Some(key)),
             StateKey::Cursor(key) => ("cursor", Some(key)),
@@ -147,7 +147,13 @@ impl Entry<'_> {
             StateKey::Seen(seen) => ("seen", key_of(&seen.scope)),
             StateKey::Text(..) | StateKey::HistoryEvent(..) => return Ok(String::new()),
         };
-        let value: serde_json::Value = serde_json::from_slice(self.value)?;
+        let mut value: serde_json::Value = serde_json::from_slice(self.value)?;
+        if let (StateKey::Key(_), Some(wanted), Some(rules)) = (&self.key, args.rule, value["rules"].as_object_mut()) {
+            rules.retain(|id, _| *id == wanted.to_string());
+            if rules.is_empty() {
+                return Ok(String::new());
+            }
+        }
         let entry = serde_json::json!({ "partition": self.partition, "kind": kind, "key": key, "value": value });
         Ok(format!("{entry}\n"))
     }

@@ -8,7 +8,7 @@ use tripline_engine::vectors::{self, Standing};
 
 use crate::cli::Test;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print;
+use crate::print::{self, say};
 use crate::ruletest::{self, Loader, Report};
 
 pub fn run(args: &Test) -> Outcome {
@@ -26,7 +26,7 @@ pub fn run(args: &Test) -> Outcome {
         }
     }
     if report.tests() == 0 {
-        eprintln!("tripline: there are no rule tests (*_test.yaml) in {}", ruletest::report::paths(paths));
+        say!("tripline: there are no rule tests (*_test.yaml) in {}", ruletest::report::paths(paths));
         return Ok(Exit::NothingSelected);
     }
     write!(out, "{}", report.end())?;
@@ -90,7 +90,7 @@ fn run_vectors(paths: &[PathBuf]) -> Outcome {
         }
     }
     if passed + on_purpose + failed == 0 {
-        eprintln!("tripline: there are no cases in {}", ruletest::report::paths(paths));
+        say!("tripline: there are no cases in {}", ruletest::report::paths(paths));
         return Ok(Exit::NothingSelected);
     }
     let sum = ruletest::report::sum(passed, failed);

@@ -13,7 +13,7 @@ use tripline_processor::verify::StateCheck;
 use crate::cli::{StateFormat, StateVerify};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, log_dir, not_opened};
-use crate::print;
+use crate::print::{self, say};
 use crate::settings::Settings;
 
 /// One damaged place.
@@ -68,8 +68,8 @@ pub fn run(args: &StateVerify, settings: &Settings) -> Outcome {
         }
     }
     out.flush()?;
-    eprintln!(
-        "read {} ({}), {}, {} in the spool and {}: {}",
+    say!(
+        "read {} ({}), {}, {} in the spool's files and {}: {}",
         print::count(check.records, "record"),
         print::bytes(check.record_bytes),
         print::count(check.values, "state value"),

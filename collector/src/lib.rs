@@ -31,7 +31,7 @@ pub use collect::{CollectError, Collector, Summary, run_once};
 pub use config::{CommandLine, CommandSpec, Identity, Settings};
 pub use duration::Interval;
 pub use observe::{Observer, Progress};
-pub use plan::{Plan, PlanErrors, PlannedCommand};
+pub use plan::{OUTPUT_BYTES_MAX, Plan, PlanErrors, PlannedCommand};
 pub use stop::Stop;
 pub use user::RunAs;
 
