@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::anyhow;
-use tripline_collector::{Collector, Observer, Plan, run_once};
+use tripline_collector::{ActivePlan, Collector, Observer, Plan, run_once};
 use tripline_schemas::Ending;
 
 use crate::cli::Collect;
@@ -12,11 +12,13 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::local;
 use crate::ossec::Ossec;
 use crate::print;
+use crate::reload::{self, Reload};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Collect, settings: Settings) -> Outcome {
     let ossec = Ossec::read(args.ossec_conf.as_deref(), &settings).map_err(Failure::unusable)?;
+    ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     if let Some(name) = &args.once {
         return once(name, &plan, &settings);
@@ -28,8 +30,9 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
         )));
     }
     let publisher = local::publisher(&args.at, &settings)?;
+    let plan = ActivePlan::new(plan);
     let collector = Collector {
-        plan,
+        plan: plan.clone(),
         identity: commands::identity(&settings).map_err(Failure::unusable)?,
         settings: settings.collector.clone(),
         spool_dir: local::data_dir(&args.at, &settings).join("spool"),
@@ -37,12 +40,15 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
         observer: Observer::none(),
     };
     let stop = Stop::on_signals()?;
+    let commands = reload::Commands::new(&settings, args.commands.as_deref(), args.ossec_conf.as_deref(), plan);
+    let reload = Reload::on_hangup()?.of(commands);
     let asked = tripline_collector::Stop::new();
     let summary = std::thread::scope(|scope| {
         scope.spawn(|| {
             stop.wait(args.duration);
             asked.ask();
         });
+        scope.spawn(|| reload.watch(&stop));
         let ended = collector.run(publisher, &asked);
         stop.set();
         ended

@@ -31,21 +31,20 @@ pub fn plan(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> 
 /// The same, when there may be none.
 pub fn checked(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
     let mut specs: Vec<CommandSpec> = settings.commands.clone();
-    let files: Vec<&Path> = match file {
-        Some(file) => vec![file],
-        None => settings.command_files.iter().map(PathBuf::as_path).collect(),
-    };
-    for file in files {
+    for file in files(settings, file) {
         specs.extend(settings::load_commands(file)?);
     }
-    if let Some(Ossec { conf, .. }) = ossec {
-        for finding in &conf.findings {
-            eprintln!("{finding}");
-        }
-        specs.extend(conf.commands.iter().cloned());
-    }
+    specs.extend(ossec.iter().flat_map(|ossec| ossec.conf.commands.iter().cloned()));
     for spec in &mut specs {
         spec.output_bytes_max.get_or_insert(settings.outputs.bytes_max);
     }
     Ok(Plan::check(&specs, &settings.agent_name()?, &settings.collector)?)
+}
+
+/// The files of commands that are read: the one that a flag names, else those of the settings.
+pub fn files<'a>(settings: &'a Settings, file: Option<&'a Path>) -> Vec<&'a Path> {
+    match file {
+        Some(file) => vec![file],
+        None => settings.command_files.iter().map(PathBuf::as_path).collect(),
+    }
 }

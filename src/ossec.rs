@@ -39,6 +39,13 @@ impl Ossec {
         Ok(Some(Ossec { conf, path: path.to_owned(), dirs }))
     }
 
+    /// Says what is odd about it.
+    pub fn tell_findings(&self) {
+        for finding in &self.conf.findings {
+            eprintln!("{finding}");
+        }
+    }
+
     /// The rule files that it names, in its order. Names without `/` are looked up in `rules_dir` when one is given,
     /// else where OSSEC keeps them.
     pub fn rule_files(&self, rules_dir: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {

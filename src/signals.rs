@@ -45,10 +45,19 @@ impl Stop {
         self.wait(Some(time));
     }
 
+    /// Sleeps, but not longer than until something says to stop, or this is set.
+    pub fn sleep_unless(&self, time: Duration, woken: &AtomicBool) {
+        self.wait_while(Some(time), || !woken.load(Ordering::Relaxed));
+    }
+
     /// Waits until the time is up (`None`: for ever) or something says to stop.
     pub fn wait(&self, time: Option<Duration>) {
+        self.wait_while(time, || true);
+    }
+
+    fn wait_while(&self, time: Option<Duration>, goes_on: impl Fn() -> bool) {
         let started = Instant::now();
-        while !self.is_set() && time.is_none_or(|time| started.elapsed() < time) {
+        while !self.is_set() && goes_on() && time.is_none_or(|time| started.elapsed() < time) {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
