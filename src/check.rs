@@ -14,6 +14,7 @@ use tripline_engine::{Severity, SourceFile};
 use crate::cli::{Check, FindingFormat};
 use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::ossec::Ossec;
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
 
@@ -29,6 +30,7 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
     let ossec = sources.ossec().map_err(Failure::unusable)?;
     let inputs = sources.gather(ossec.as_ref()).map_err(Failure::unusable)?;
     // Commands are part of what would be started, and the rules' findings are worth seeing when they are wrong.
+    ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::checked(&settings, args.commands.as_deref(), ossec.as_ref());
     let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
     let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::anyhow;
-use tripline_collector::{Collector, Observer, Plan, run_once};
+use tripline_collector::{ActivePlan, Collector, Observer, Plan, run_once};
 use tripline_schemas::Ending;
 
 use crate::cli::Collect;
@@ -11,12 +11,14 @@ use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local;
 use crate::ossec::Ossec;
-use crate::print;
+use crate::print::{self, say};
+use crate::reload::{self, Reload};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Collect, settings: Settings) -> Outcome {
     let ossec = Ossec::read(args.ossec_conf.as_deref(), &settings).map_err(Failure::unusable)?;
+    ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     if let Some(name) = &args.once {
         return once(name, &plan, &settings);
@@ -28,8 +30,9 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
         )));
     }
     let publisher = local::publisher(&args.at, &settings)?;
+    let plan = ActivePlan::new(plan);
     let collector = Collector {
-        plan,
+        plan: plan.clone(),
         identity: commands::identity(&settings).map_err(Failure::unusable)?,
         settings: settings.collector.clone(),
         spool_dir: local::data_dir(&args.at, &settings).join("spool"),
@@ -37,17 +40,20 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
         observer: Observer::none(),
     };
     let stop = Stop::on_signals()?;
+    let commands = reload::Commands::new(&settings, args.commands.as_deref(), args.ossec_conf.as_deref(), plan);
+    let reload = Reload::on_hangup()?.of(commands);
     let asked = tripline_collector::Stop::new();
     let summary = std::thread::scope(|scope| {
         scope.spawn(|| {
             stop.wait(args.duration);
             asked.ask();
         });
+        scope.spawn(|| reload.watch(&stop));
         let ended = collector.run(publisher, &asked);
         stop.set();
         ended
     })?;
-    eprintln!(
+    say!(
         "collected {}, published {}{}",
         print::count(summary.runs, "run"),
         summary.published,
@@ -72,15 +78,15 @@ fn once(name: &str, plan: &Plan, settings: &Settings) -> Outcome {
         Ending::Interrupted => "interrupted".to_owned(),
         Ending::NotStarted(reason) => format!("could not be started: {reason}"),
     };
-    eprintln!("{ending}, {} ms, {}", run.duration_ms, print::bytes(run.output.len() as u64));
+    say!("{ending}, {} ms, {}", run.duration_ms, print::bytes(run.output.len() as u64));
     if let Some(full) = run.truncated_from {
-        eprintln!("the output was cut: {} in full", print::bytes(full));
+        say!("the output was cut: {} in full", print::bytes(full));
     }
     if !run.stderr_tail.is_empty() {
-        eprintln!("standard error ended with:\n{}", print::escaped(&run.stderr_tail));
+        say!("standard error ended with:\n{}", print::escaped(&run.stderr_tail));
     }
     if run.failure().is_some() {
-        eprintln!("such a run is no observation: rules see a line about its failure instead of its output");
+        say!("such a run is no observation: rules see a line about its failure instead of its output");
         return Ok(Exit::Findings);
     }
     Ok(Exit::Fine)

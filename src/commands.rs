@@ -6,7 +6,6 @@ use anyhow::bail;
 use tripline_collector::{CommandSpec, Identity, Plan};
 
 use crate::ossec::Ossec;
-use crate::print::say;
 use crate::settings::{self, Settings};
 
 /// Whom this machine's collector speaks for.
@@ -32,19 +31,10 @@ pub fn plan(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> 
 /// The same, when there may be none.
 pub fn checked(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
     let mut specs: Vec<CommandSpec> = settings.commands.clone();
-    let files: Vec<&Path> = match file {
-        Some(file) => vec![file],
-        None => settings.command_files.iter().map(PathBuf::as_path).collect(),
-    };
-    for file in files {
+    for file in files(settings, file) {
         specs.extend(settings::load_commands(file)?);
     }
-    if let Some(Ossec { conf, .. }) = ossec {
-        for finding in &conf.findings {
-            say!("{finding}");
-        }
-        specs.extend(conf.commands.iter().cloned());
-    }
+    specs.extend(ossec.iter().flat_map(|ossec| ossec.conf.commands.iter().cloned()));
     for spec in &mut specs {
         let (most, wanted) =
             (settings.outputs.bytes_max, spec.output_bytes_max.get_or_insert(settings.outputs.bytes_max));
@@ -57,4 +47,12 @@ pub fn checked(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) 
         }
     }
     Ok(Plan::check(&specs, &settings.agent_name()?, &settings.collector)?)
+}
+
+/// The files of commands that are read: the one that a flag names, else those of the settings.
+pub fn files<'a>(settings: &'a Settings, file: Option<&'a Path>) -> Vec<&'a Path> {
+    match file {
+        Some(file) => vec![file],
+        None => settings.command_files.iter().map(PathBuf::as_path).collect(),
+    }
 }

@@ -54,8 +54,8 @@ fn next_steps(dir: &Path) -> String {
     let width = steps.iter().map(|(step, _)| step.chars().count()).max().unwrap_or(0);
     let lines: String = steps.iter().map(|(step, what)| format!("  {step:width$}   # {what}\n")).collect();
     format!(
-        "\nnext:\n{lines}\nCommands are in commands.toml, your own rules in rules/local_rules.xml; changed rules are taken over \
-         while it runs.\n"
+        "\nnext:\n{lines}\nCommands are in commands.toml, your own rules in rules/local_rules.xml; changes of either are \
+         taken over while it runs.\n"
     )
 }
 

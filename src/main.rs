@@ -1,6 +1,9 @@
 //! `tripline`, the command-line program. It reads flags and settings, wires the crates together and prints; it decides
 //! nothing. One file per verb; [`exit`] has the exit codes.
 
+// Both end the program when nobody reads what they write: `say!` does not, nor does `writeln!` to standard output.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod alerts;
 mod backup;
 mod capture;

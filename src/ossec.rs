@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use tripline_collector::ossec_conf::{self, AgentFacts, OssecConf, RuleDirs, Severity};
 use tripline_engine::pattern::OsRegex;
 
+use crate::print::say;
 use crate::settings::Settings;
 
 /// A configuration that was read, and where the files lie that it names.
@@ -38,6 +39,13 @@ impl Ossec {
             dirs.rules = beside;
         }
         Ok(Some(Ossec { conf, path: path.to_owned(), dirs }))
+    }
+
+    /// Says what is odd about it.
+    pub fn tell_findings(&self) {
+        for finding in &self.conf.findings {
+            say!("{finding}");
+        }
     }
 
     /// The rule files that it names, in its order. Names without `/` are looked up in `rules_dir` when one is given,

@@ -33,20 +33,11 @@ pub fn serving<T>(log: &EmbeddedLog, stop: &Stop, work: impl FnOnce() -> T) -> R
     let server = embedded::serve(log, &embedded::socket_path(log.dir()), SOCKET_MODE)?;
     let done = std::thread::scope(|scope| {
         scope.spawn(|| keep_within_bounds(log, stop));
-        let _end = SetAtEnd(stop);
+        let _end = stop.set_at_end();
         work()
     });
     drop(server);
     Ok(done)
-}
-
-/// Stops the others however a part ends: after a panic, too, nobody waits for them for ever.
-struct SetAtEnd<'a>(&'a Stop);
-
-impl Drop for SetAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.set();
-    }
 }
 
 /// Drops what is older than it is kept for, now and then.

@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::local;
 use crate::owned;
 use crate::print::{self, say};
-use crate::reload::Reload;
+use crate::reload::{self, Reload};
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
@@ -26,18 +26,22 @@ pub fn run(args: &Process, settings: Settings) -> Outcome {
     let ossec = sources.ossec().map_err(Failure::unusable)?;
     let rules = ActiveRules::new(sources.load(ossec.as_ref())?);
     let stop = Stop::on_signals()?;
+    let reload = Reload::on_hangup()?.of(reload::Rules { sources, active: &rules });
+    let judge = |backend: &mut dyn Backend, done: &dyn Fn() -> bool| {
+        judge(backend, &rules, &options(&settings), reload, args.duration, &stop, done)
+    };
     let summary = if local::uses_kafka(&args.at, &settings) {
         let goal = args.until_caught_up.then(|| KafkaGoal::new(&args.at, &settings)).transpose()?;
         let mut backend = kafka_backend(&args.at, &settings)?;
         let is_there = || goal.as_ref().is_some_and(KafkaGoal::is_reached);
-        judge(&mut backend, &rules, args, sources, &stop, &is_there)?
+        judge(&mut backend, &is_there)?
     } else {
         let log = owned::open(&local::data_dir(&args.at, &settings), &settings)?;
         let goal =
             if args.until_caught_up { ends(&mut log.reader(&settings.topic_names().outputs)?)? } else { Vec::new() };
         let is_there = || args.until_caught_up && has_come_to(&goal, &log, &settings);
         let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
-        owned::serving(&log, &stop, || judge(&mut backend, &rules, args, sources, &stop, &is_there))??
+        owned::serving(&log, &stop, || judge(&mut backend, &is_there))??
     };
     say!("{}", said(&summary));
     Ok(Exit::Fine)
@@ -47,18 +51,19 @@ pub fn run(args: &Process, settings: Settings) -> Outcome {
 fn judge(
     backend: &mut dyn Backend,
     rules: &ActiveRules,
-    args: &Process,
-    sources: Sources<'_>,
+    options: &Options,
+    reload: Reload<'_>,
+    duration: Option<Duration>,
     stop: &Stop,
     done: &dyn Fn() -> bool,
 ) -> Result<Summary, Failure> {
     Ok(std::thread::scope(|scope| {
         scope.spawn(|| {
-            stop.wait(args.duration);
+            stop.wait(duration);
             stop.set();
         });
-        scope.spawn(|| Reload { sources, rules }.watch(stop));
-        let ended = shard::run(backend, rules, &options(sources.settings), &|| stop.is_set() || done(), &mut ());
+        scope.spawn(|| reload.watch(stop));
+        let ended = shard::run(backend, rules, options, &|| stop.is_set() || done(), &mut ());
         stop.set();
         ended
     })?)

@@ -4,23 +4,23 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tripline_collector::Collector;
+use tripline_collector::{ActivePlan, CollectError, Collector, Summary};
 use tripline_engine::ruleset::RuleInfo;
 use tripline_engine::source::Span;
-use tripline_eventlog::Publisher;
 use tripline_processor::embedded::EmbeddedBackend;
 use tripline_processor::shard::Observer;
 use tripline_processor::task::{Arrival, Judged};
-use tripline_processor::{ActiveRules, Backend, shard};
+use tripline_processor::{ActiveRules, Backend, Options, shard};
 
 use crate::cli::Run;
 use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local;
+use crate::ossec::Ossec;
 use crate::owned;
-use crate::print;
+use crate::print::{self, say};
 use crate::process;
-use crate::reload::Reload;
+use crate::reload::{self, Reload};
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
 use crate::signals::Stop;
@@ -29,16 +29,21 @@ use crate::signals::Stop;
 const QUIET_BEFORE_STOP: Duration = Duration::from_millis(700);
 
 pub fn run(args: &Run, settings: Settings) -> Outcome {
+    // First of all: a signal that comes while files are read must not end the program.
+    let stop = Stop::on_signals()?;
+    let reload = Reload::on_hangup()?;
     let partitions = local::partitions(&args.at, &settings)?;
     let sources = Sources { flags: &args.rules, settings: &settings, partitions };
     let ossec = sources.ossec().map_err(Failure::unusable)?;
     let rules = sources.load(ossec.as_ref())?;
+    ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     let identity = commands::identity(&settings).map_err(Failure::unusable)?;
     let data_dir = local::data_dir(&args.at, &settings);
     let commands = plan.commands().len();
+    let plan = ActivePlan::new(plan);
     let collector = |spool_dir| Collector {
-        plan,
+        plan: plan.clone(),
         identity,
         settings: settings.collector.clone(),
         spool_dir,
@@ -48,16 +53,21 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
     let built_in = |rule: &RuleInfo<'_>| rule.span.file == Span::BUILT_IN;
     let rule_count = rules.rules().filter(|rule| !built_in(rule)).count();
     let parts = |stop: &Stop, backend: &mut dyn Backend, publisher| {
-        eprintln!(
+        say!(
             "watching with {} and {}; {}data in `{}`",
             print::count(commands as u64, "command"),
             print::count(rule_count as u64, "rule"),
             if local::uses_kafka(&args.at, &settings) { "outputs go to Kafka; " } else { "" },
             data_dir.display()
         );
-        together(collector(data_dir.join("spool")), backend, publisher, &ActiveRules::new(rules), sources, args, stop)
+        let collector = collector(data_dir.join("spool"));
+        let collect = |stop: &tripline_collector::Stop| collector.run(publisher, stop);
+        let rules = ActiveRules::new(rules);
+        let commands =
+            reload::Commands::new(&settings, args.commands.as_deref(), args.rules.ossec_conf.as_deref(), plan.clone());
+        let reload = reload.of(reload::Rules { sources, active: &rules }).of(commands);
+        together(collect, backend, &rules, &process::options(&settings), reload, args.duration, stop)
     };
-    let stop = Stop::on_signals()?;
     if local::uses_kafka(&args.at, &settings) {
         let mut backend = process::kafka_backend(&args.at, &settings)?;
         let publisher = local::publisher(&args.at, &settings)?;
@@ -72,32 +82,31 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
 /// Runs both parts until the time is up, a signal comes, or one of them fails; then lets the collector publish what it
 /// has, and the processor judge what was published.
 fn together(
-    collector: Collector,
+    collect: impl FnOnce(&tripline_collector::Stop) -> Result<Summary, CollectError> + Send,
     backend: &mut dyn Backend,
-    publisher: Box<dyn Publisher>,
     rules: &ActiveRules,
-    sources: Sources<'_>,
-    args: &Run,
+    options: &Options,
+    reload: Reload<'_>,
+    duration: Option<Duration>,
     stop: &Stop,
 ) -> Outcome {
     let collector_stop = tripline_collector::Stop::new();
     let collector_ended = Stop::default();
     let (collected, processed) = std::thread::scope(|scope| {
         scope.spawn(|| {
-            stop.wait(args.duration);
+            stop.wait(duration);
             stop.set();
             collector_stop.ask();
         });
-        scope.spawn(|| Reload { sources, rules }.watch(stop));
+        scope.spawn(|| reload.watch(stop));
+        // However a part ends, by a panic too, the others must hear of it.
+        let _end = stop.set_at_end();
         let collecting = scope.spawn(|| {
-            let ended = collector.run(publisher, &collector_stop);
-            collector_ended.set();
-            stop.set();
-            ended
+            let _end = (collector_ended.set_at_end(), stop.set_at_end());
+            collect(&collector_stop)
         });
         // The processor stops after the collector, when nothing more comes, so that the last outputs are judged. What it
         // should miss is judged at the next start.
-        let options = process::options(sources.settings);
         let busy = Cell::new(Instant::now());
         let is_over = || {
             if !collector_ended.is_set() {
@@ -105,14 +114,14 @@ fn together(
             }
             busy.get().elapsed() > QUIET_BEFORE_STOP
         };
-        let processed = shard::run(backend, rules, &options, &is_over, &mut Busy(&busy));
+        let processed = shard::run(backend, rules, options, &is_over, &mut Busy(&busy));
         stop.set();
         let collected = collecting.join().map_err(|_| anyhow::anyhow!("the collector panicked"));
         (collected, processed)
     });
     let processed = processed.context("the processor stopped")?;
     let collected = collected?.context("the collector stopped")?;
-    eprintln!("collected {}; {}", print::count(collected.runs, "run"), process::said(&processed));
+    say!("collected {}; {}", print::count(collected.runs, "run"), process::said(&processed));
     Ok(Exit::Fine)
 }
 

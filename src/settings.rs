@@ -1,22 +1,19 @@
 //! `tripline.toml`: the comments of these structs are its manual. `TRIPLINE_...` variables override the file, flags
 //! override both. This is the one place that reads the environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tripline_collector::{CommandSpec, Interval};
 use tripline_eventlog::kafka::KafkaSettings;
 use tripline_eventlog::topics::{Cleanup, TopicNames, TopicSpec};
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// The file that they come from; `None` when there is none.
-    #[serde(skip)]
-    pub file: Option<PathBuf>,
     /// Names this installation: consumer group, transactional id, state directory, changelog topic, and part of every
     /// alert's id.
     pub application_id: String,
@@ -37,16 +34,19 @@ pub struct Settings {
     pub topics: Topics,
     pub kafka: Kafka,
     /// Files of `[[command]]` tables to run in addition; `--commands` takes their place.
+    #[serde(skip_serializing)]
     pub command_files: Vec<PathBuf>,
     /// The commands to run.
-    #[serde(rename = "command")]
+    #[serde(rename = "command", skip_serializing)]
     pub commands: Vec<CommandSpec>,
+    /// The file that all this was read from, if any.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            file: None,
             application_id: "tripline".to_owned(),
             data_dir: PathBuf::from("tripline-data"),
             time_zone: None,
@@ -61,12 +61,13 @@ impl Default for Settings {
             kafka: Kafka::default(),
             command_files: Vec::new(),
             commands: Vec::new(),
+            file: None,
         }
     }
 }
 
 /// Who this machine is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Agent {
     /// Its name in keys and alerts; the host name when not set.
@@ -76,7 +77,7 @@ pub struct Agent {
 }
 
 /// Where rules come from.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rules {
     /// Directories or files. In a directory, `*.xml` load in name order, `local_rules.xml` last.
@@ -93,7 +94,7 @@ pub struct Rules {
 }
 
 /// What `tripline check` says.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lint {
     /// Codes of warnings that it says nothing of, such as `TL0601`.
@@ -101,8 +102,8 @@ pub struct Lint {
 }
 
 /// Which of the shipped rules to load: `true`, `false` or `"runs"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "ShippedValue")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "ShippedValue", rename_all = "snake_case")]
 pub enum Shipped {
     /// All.
     All,
@@ -134,7 +135,7 @@ impl TryFrom<ShippedValue> for Shipped {
 }
 
 /// What to do with rules whose parent is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Orphans {
     /// Refuse the rule set.
@@ -145,7 +146,7 @@ pub enum Orphans {
 }
 
 /// Raw outputs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outputs {
     /// An output is cut to this many bytes, and says so.
@@ -170,7 +171,7 @@ impl Default for Outputs {
 }
 
 /// Alerts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
     /// Rules of at least this level are written as alerts; `log_alert_level` in OSSEC.
@@ -190,7 +191,7 @@ impl Default for Alerts {
 }
 
 /// Names of topics, and their partition counts.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Topics {
     /// Raw outputs; `tripline.outputs` when not set.
@@ -206,7 +207,7 @@ pub struct Topics {
 }
 
 /// The Kafka cluster.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kafka {
     /// Use Kafka instead of the embedded log.
@@ -225,6 +226,8 @@ impl Default for Kafka {
     }
 }
 
+/// Where settings are looked for when no file is named; the first that is there counts.
+const DEFAULT_FILES: [&str; 2] = ["tripline.toml", "/etc/tripline/tripline.toml"];
 /// `TRIPLINE_` variables that are no settings: the tests' own.
 const NOT_SETTINGS: [&str; 8] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS", "FUZZ_SECONDS"];
 const PREFIX: &str = "TRIPLINE_";
@@ -243,7 +246,7 @@ impl Settings {
     pub fn load(file: Option<&Path>) -> anyhow::Result<Settings> {
         let (path, text) = match file {
             Some(path) => (Some(path.to_owned()), read(path)?),
-            None => match ["tripline.toml", "/etc/tripline/tripline.toml"].map(Path::new).iter().find(|p| p.exists()) {
+            None => match DEFAULT_FILES.map(Path::new).iter().find(|p| p.exists()) {
                 Some(path) => (Some((*path).to_owned()), read(path)?),
                 None => (None, String::new()),
             },
@@ -264,6 +267,33 @@ impl Settings {
             bail!("{name}: {}", wrong.join(&format!("\n{name}: ")));
         }
         Ok(settings)
+    }
+
+    /// Reads the same file again, or looks for one when there was none.
+    pub fn again(&self) -> anyhow::Result<Settings> {
+        Settings::load(self.file.as_deref())
+    }
+
+    /// Where the settings come from: their file, or those that are looked for.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.file {
+            Some(file) => vec![file.clone()],
+            None => DEFAULT_FILES.map(PathBuf::from).to_vec(),
+        }
+    }
+
+    /// These settings, with the commands of others.
+    pub fn with_commands_of(&self, other: &Settings) -> Settings {
+        let (commands, command_files) = (other.commands.clone(), other.command_files.clone());
+        Settings { commands, command_files, ..self.clone() }
+    }
+
+    /// The settings, such as `agent.name`, that have another value in `other`. What is said of commands does not count.
+    pub fn differing(&self, other: &Settings) -> anyhow::Result<Vec<String>> {
+        let table = |settings: &Settings| toml::Table::try_from(settings).context("comparing settings");
+        let mut names = Vec::new();
+        differing(&table(self)?, &table(other)?, "", &mut names);
+        Ok(names)
     }
 
     /// What can't be as it is, though each value is of its type.
@@ -425,6 +455,20 @@ pub fn load_commands(path: &Path) -> anyhow::Result<Vec<CommandSpec>> {
     Ok(commands.commands)
 }
 
+/// Adds the names of values that differ, in order; `within` is the name of the table and a dot.
+fn differing(one: &toml::Table, other: &toml::Table, within: &str, names: &mut Vec<String>) {
+    let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    for key in keys {
+        match (one.get(key), other.get(key)) {
+            (Some(toml::Value::Table(one)), Some(toml::Value::Table(other))) => {
+                differing(one, other, &format!("{within}{key}."), names);
+            }
+            (one, other) if one != other => names.push(format!("{within}{key}")),
+            _ => {}
+        }
+    }
+}
+
 fn seconds(interval: Interval) -> u32 {
     u32::try_from(interval.0.as_secs()).unwrap_or(u32::MAX)
 }
@@ -544,6 +588,16 @@ mod tests {
         assert_eq!((settings.alerts.log_level, settings.alerts.mail_level), (3, 9));
         assert_eq!(settings.kafka.bootstrap, ["k:9092"]);
         assert_eq!(settings.agent.name.as_deref(), Some("42"), "a number is a fine name");
+    }
+
+    #[test]
+    fn settings_that_differ_are_named_and_commands_are_left_out() {
+        let one = parse("t", "data_dir = \"a\"\n[collector]\nsplay = 0.1\n").unwrap();
+        let text = "data_dir = \"b\"\ncommand_files = [\"c\"]\n[agent]\nname = \"w\"\n[collector]\nsplay = 0.1\n\
+                    stop_grace = \"3s\"\n[kafka.properties]\na = \"b\"\n[[command]]\ncommand = \"w\"\n";
+        let names = one.differing(&parse("t", text).unwrap()).unwrap();
+        assert_eq!(names, ["agent.name", "collector.stop_grace", "data_dir", "kafka.properties.a"]);
+        assert_eq!(one.differing(&one).unwrap(), [""; 0]);
     }
 
     #[test]

@@ -40,16 +40,41 @@ impl Stop {
         self.flag.store(true, Ordering::Relaxed);
     }
 
+    /// Says so when what this gives goes away: when a part of the program ends, by a panic too, and others would wait for
+    /// it for ever.
+    pub fn set_at_end(&self) -> SetAtEnd {
+        SetAtEnd(self.clone())
+    }
+
     /// Sleeps, but not longer than until something says to stop.
     pub fn sleep(&self, time: Duration) {
         self.wait(Some(time));
     }
 
+    /// Sleeps, but not longer than until something says to stop, or this is set.
+    pub fn sleep_unless(&self, time: Duration, woken: &AtomicBool) {
+        self.wait_while(Some(time), || !woken.load(Ordering::Relaxed));
+    }
+
     /// Waits until the time is up (`None`: for ever) or something says to stop.
     pub fn wait(&self, time: Option<Duration>) {
+        self.wait_while(time, || true);
+    }
+
+    fn wait_while(&self, time: Option<Duration>, goes_on: impl Fn() -> bool) {
         let started = Instant::now();
-        while !self.is_set() && time.is_none_or(|time| started.elapsed() < time) {
+        while !self.is_set() && goes_on() && time.is_none_or(|time| started.elapsed() < time) {
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// See [`Stop::set_at_end`].
+#[must_use]
+pub struct SetAtEnd(Stop);
+
+impl Drop for SetAtEnd {
+    fn drop(&mut self) {
+        self.0.set();
     }
 }

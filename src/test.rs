@@ -42,7 +42,7 @@ fn load(paths: &[PathBuf]) -> Result<Vec<ruletest::TestFile>, Failure> {
         match loader.load(path) {
             Ok(file) => files.push(file),
             Err(problems) => {
-                eprint!("{}", print::escaped(problems.as_bytes()));
+                say!("{}", print::escaped(problems.as_bytes()).trim_end());
                 bad += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::publish::Publication;
 use crate::runner::{self, Outcome, execute};
-use crate::schedule::{self, Job};
 use crate::spool::thread::{self, SpoolGone, SpoolHandle};
 use crate::spool::{End, Intent, Spool, SpoolError};
-use crate::{Identity, Observer, Plan, PlannedCommand, Progress, Settings, Stop, VERSION};
+use crate::timetable::Timetable;
+use crate::{ActivePlan, Identity, Observer, PlannedCommand, Progress, Settings, Stop, VERSION};
 
 /// A collector, ready to run.
 #[derive(Clone, Debug)]
 pub struct Collector {
-    /// The commands.
-    pub plan: Plan,
-    /// Whom it speaks for; the plan was checked for the same agent.
+    /// The commands. They may be exchanged while it works.
+    pub plan: ActivePlan,
+    /// Whom it speaks for; every plan was checked for the same agent.
     pub identity: Identity,
     /// How it works.
     pub settings: Settings,
@@ -95,6 +95,7 @@ impl Collector {
             woken,
             drain: drain.clone(),
             heartbeat: self.heartbeat(spool_id),
+            plan: self.plan.clone(),
             heartbeat_every: self.settings.heartbeat_every.0,
             observer: self.observer.clone(),
         };
@@ -108,7 +109,7 @@ impl Collector {
             std::thread::Builder::new().name("publish".to_owned()).spawn(work).map_err(CollectError::Start)?
         };
 
-        let runs = event_loop()?.block_on(self.collect(&spool, stop, &halt));
+        let runs = event_loop()?.block_on(self.collect(&spool, &wake, stop, &halt));
 
         drain.ask();
         let _ = wake.try_send(()); // When it is full, it rings already.
@@ -120,31 +121,37 @@ impl Collector {
     }
 
     /// Starts what is due until asked to stop, then ends what still runs. Gives the number of runs that ended.
-    async fn collect(&self, spool: &SpoolHandle, stop: &Stop, halt: &Stop) -> u64 {
+    async fn collect(&self, spool: &SpoolHandle, wake: &SyncSender<()>, stop: &Stop, halt: &Stop) -> u64 {
         let clock = Clock::start();
-        let commands: Vec<Arc<PlannedCommand>> = self.plan.commands().iter().cloned().map(Arc::new).collect();
-        let mut jobs: Vec<Job> = commands.iter().map(|command| Job::new(command)).collect();
+        let mut plans = self.plan.watch();
+        let mut timetable = Timetable::new(&plans.borrow_and_update());
         let mut running: JoinSet<(usize, Result<(), SpoolGone>)> = JoinSet::new();
         let mut runs = 0;
         loop {
             let now = clock.elapsed();
-            let decision = schedule::due(&jobs, now, self.settings.concurrency);
-            for index in decision.start {
-                let due = Due { at: jobs[index].begin(now), clock };
-                let run = self.one_run(&commands[index], due, spool, halt);
-                running.spawn(async move { (index, run.await) });
+            let decision = timetable.due(now, self.settings.concurrency);
+            for slot in decision.start {
+                let (command, at) = timetable.begin(slot, now);
+                let run = self.one_run(command, Due { at, clock }, spool, halt);
+                running.spawn(async move { (slot, run.await) });
             }
             tokio::select! {
                 () = stop.asked() => break,
                 () = halt.asked() => break,
                 () = sleep_some(decision.look_again.map(|at| at.saturating_sub(now).min(LOOK_EVERY))) => {}
                 Some(done) = running.join_next() => {
-                    let (index, result) = done.unwrap_or_else(resume);
-                    jobs[index].end();
+                    let (slot, result) = done.unwrap_or_else(resume);
+                    timetable.end(slot);
                     if result.is_err() {
                         break; // Why the spool has gone is known where its thread is joined.
                     }
                     runs += 1;
+                }
+                Ok(()) = plans.changed() => {
+                    let plan = plans.borrow_and_update().clone();
+                    timetable.exchange(&plan, clock.elapsed());
+                    let _ = wake.try_send(()); // The next heartbeat tells it. When it is full, it rings already.
+                    self.observer.tell(Progress::Planned { commands: plan.commands().len() });
                 }
             }
         }
@@ -162,12 +169,12 @@ impl Collector {
     /// One run of one command, from its intent to its end.
     fn one_run(
         &self,
-        command: &Arc<PlannedCommand>,
+        command: Arc<PlannedCommand>,
         due: Due,
         spool: &SpoolHandle,
         halt: &Stop,
     ) -> impl Future<Output = Result<(), SpoolGone>> + Send + 'static {
-        let (command, spool, halt) = (Arc::clone(command), spool.clone(), halt.clone());
+        let (spool, halt) = (spool.clone(), halt.clone());
         let (observer, stop_grace) = (self.observer.clone(), self.settings.stop_grace.0);
         let intent = intent(&command, &self.identity);
         async move {
@@ -204,7 +211,7 @@ impl Collector {
             spool,
             time: Timestamp::now(),
             collector: VERSION.to_owned(),
-            plan: self.plan.intervals(),
+            plan: self.plan.current().intervals(),
         }
     }
 }

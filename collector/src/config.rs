@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tripline_schemas::Format;
 
 use crate::Interval;
@@ -107,7 +107,7 @@ impl CommandLine {
 }
 
 /// Settings of a collector: the `[collector]` table of `tripline.toml`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// How many commands run at the same time. A command that has been running for 5 seconds no longer counts, so that

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
-use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The longest duration that is taken: a hundred years. Some must keep alerts for ten.
 pub const DURATION_MAX: Duration = Duration::from_secs(36_525 * 86_400);
@@ -66,6 +66,13 @@ impl fmt::Display for Interval {
     /// Seconds with their unit, as `30s` or `1.5s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}s", self.0.as_secs_f64())
+    }
+}
+
+impl Serialize for Interval {
+    /// As it is shown.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

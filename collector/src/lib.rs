@@ -11,12 +11,15 @@
 //! * a command that hangs delays no other command, and never overlaps with itself;
 //! * nothing is lost silently: a full spool leaves [`Gap`](tripline_schemas::event::Gap) events, a cut output says so.
 //!
+//! The plan can be exchanged while a collector works ([`ActivePlan`]).
+//!
 //! It does not judge outputs: rules live in the processor.
 
 mod clock;
 pub mod collect;
 pub mod config;
 pub mod duration;
+pub mod exchange;
 pub mod observe;
 pub mod ossec_conf;
 pub mod plan;
@@ -25,11 +28,13 @@ pub mod runner;
 pub mod schedule;
 pub mod spool;
 pub mod stop;
+mod timetable;
 pub mod user;
 
 pub use collect::{CollectError, Collector, Summary, run_once};
 pub use config::{CommandLine, CommandSpec, Identity, Settings};
 pub use duration::Interval;
+pub use exchange::{ActivePlan, Changes};
 pub use observe::{Observer, Progress};
 pub use plan::{OUTPUT_BYTES_MAX, Plan, PlanErrors, PlannedCommand};
 pub use stop::Stop;

@@ -22,6 +22,11 @@ pub enum Progress {
         /// Where.
         what: String,
     },
+    /// Another plan has taken the place of the one before.
+    Planned {
+        /// How many commands it has.
+        commands: usize,
+    },
     /// A command was started.
     Started {
         /// Which.
@@ -97,6 +102,7 @@ impl Observer {
                 }
             }
             Progress::Damaged { what } => tracing::error!("the spool is damaged: {what}"),
+            Progress::Planned { commands } => tracing::info!(commands, "the plan was exchanged"),
             Progress::Started { key } => tracing::debug!(command = key.command(), "started"),
             Progress::Finished { id, key, ending, duration_ms, output_bytes, .. } => {
                 tracing::debug!(run = %id, command = key.command(), ?ending, duration_ms, output_bytes, "finished");

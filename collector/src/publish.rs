@@ -1,5 +1,6 @@
 //! Carries what the spool holds to the log, in order, and tells now and then that the agent lives.
 
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tripline_schemas::event::{Event, Heartbeat};
 use crate::observe::chain;
 use crate::spool::Batch;
 use crate::spool::thread::SpoolHandle;
-use crate::{Observer, Progress, Stop};
+use crate::{ActivePlan, Observer, Plan, Progress, Stop};
 
 /// Between two publications there is at least this time, so that on a busy machine runs share one: the log syncs each.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
@@ -29,8 +30,10 @@ pub(crate) struct Publication {
     pub(crate) woken: Receiver<()>,
     /// Asked when nothing new will come: publish what is there, but wait for nothing.
     pub(crate) drain: Stop,
-    /// What a heartbeat says; its time is filled in.
+    /// What a heartbeat says; its time and plan are filled in.
     pub(crate) heartbeat: Heartbeat,
+    /// A heartbeat tells a new plan at once.
+    pub(crate) plan: ActivePlan,
     pub(crate) heartbeat_every: Duration,
     pub(crate) observer: Observer,
 }
@@ -41,10 +44,14 @@ impl Publication {
     pub(crate) fn run(mut self) -> Result<u64, LogError> {
         let mut published = 0;
         let mut next_heartbeat = Instant::now();
+        let mut told_plan = self.plan.current();
         loop {
-            if Instant::now() >= next_heartbeat && !self.drain.is_asked() {
-                self.beat()?;
+            let plan = self.plan.current();
+            let is_time = Instant::now() >= next_heartbeat || !Arc::ptr_eq(&plan, &told_plan);
+            if is_time && !self.drain.is_asked() {
+                self.beat(&plan)?;
                 next_heartbeat = Instant::now() + self.heartbeat_every;
+                told_plan = plan;
             }
             let is_draining = self.drain.is_asked();
             let Ok(batch) = self.spool.next_batch() else { return Ok(published) };
@@ -86,8 +93,8 @@ impl Publication {
     }
 
     /// Tells that the agent lives. That this does not get through is no loss: the next one will tell it.
-    fn beat(&mut self) -> Result<(), LogError> {
-        let heartbeat = Heartbeat { time: Timestamp::now(), ..self.heartbeat.clone() };
+    fn beat(&mut self, plan: &Plan) -> Result<(), LogError> {
+        let heartbeat = Heartbeat { time: Timestamp::now(), plan: plan.intervals(), ..self.heartbeat.clone() };
         let record: Record = Event::Heartbeat(heartbeat).to_record();
         match self.publisher.publish(&self.topic, &[record]) {
             Err(error) if error.is_temporary() => {

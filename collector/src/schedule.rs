@@ -17,8 +17,11 @@ pub const PLACE_HELD_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
     every: Duration,
-    /// When it is to be started next; always a whole number of intervals after the first start.
-    next: Duration,
+    /// When it is to be started next, always a whole number of intervals after the first start; `None` when it is to be
+    /// started no more.
+    next: Option<Duration>,
+    /// When the last run that was started was due.
+    last: Option<Duration>,
     /// When the run began that has not ended yet.
     running_since: Option<Duration>,
 }
@@ -33,19 +36,20 @@ pub struct Decision {
 }
 
 impl Job {
-    /// The timing of a command whose collector starts now.
-    pub fn new(command: &PlannedCommand) -> Job {
-        Job { every: command.every, next: command.first_after, running_since: None }
+    /// The timing of a command that is new now.
+    pub fn new(command: &PlannedCommand, now: Duration) -> Job {
+        Job { every: command.every, next: Some(now + command.first_after), last: None, running_since: None }
     }
 
-    /// Notes that a run begins, and gives the time at which it was due. The next one is due on the grid of intervals; intervals that passed meanwhile are left
-    /// out, not caught up with.
+    /// Notes that a run begins, and gives the time at which it was due. The next one is due on the grid of intervals;
+    /// intervals that passed meanwhile are left out, not caught up with.
     pub fn begin(&mut self, now: Duration) -> Duration {
         debug_assert!(self.running_since.is_none(), "a command never overlaps with itself");
-        let passed = now.saturating_sub(self.next).as_nanos() / self.every.as_nanos();
+        let due = self.next.unwrap_or(now);
+        let passed = now.saturating_sub(due).as_nanos() / self.every.as_nanos();
         let steps = u32::try_from(passed + 1).unwrap_or(u32::MAX);
-        let due = self.next;
-        self.next = due.saturating_add(self.every.saturating_mul(steps));
+        self.next = Some(due.saturating_add(self.every.saturating_mul(steps)));
+        self.last = Some(due);
         self.running_since = Some(now);
         due
     }
@@ -53,6 +57,35 @@ impl Job {
     /// Notes that the run ended.
     pub fn end(&mut self) {
         self.running_since = None;
+    }
+
+    /// Goes on by what a new plan says of the command. With the same interval nothing moves. Another interval counts
+    /// from the last run; what is overdue by it is started as if the command were new, so that many that were changed
+    /// together don't start together.
+    pub fn replan(&mut self, command: &PlannedCommand, now: Duration) {
+        let as_new = now + command.first_after;
+        self.next = match (self.next, self.last) {
+            (None, _) => Some(as_new),
+            (Some(next), _) if self.every == command.every => Some(next),
+            (Some(next), None) => Some(next.min(as_new)),
+            (Some(_), Some(last)) => Some(last + command.every).map(|at| if at < now { as_new } else { at }),
+        };
+        self.every = command.every;
+    }
+
+    /// Starts it no more. A run that has begun ends by itself.
+    pub fn retire(&mut self) {
+        self.next = None;
+    }
+
+    /// When it is to be started next; `None` when it was retired.
+    pub fn next(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// Whether it was retired and its last run has ended.
+    pub fn is_over(&self) -> bool {
+        self.next.is_none() && self.running_since.is_none()
     }
 }
 
@@ -67,13 +100,11 @@ pub fn due(jobs: &[Job], now: Duration, concurrency: usize) -> Decision {
     let mut ready: Vec<usize> = Vec::new();
     let mut next_due: Option<Duration> = None;
     for (index, job) in jobs.iter().enumerate() {
-        if job.running_since.is_some() {
-            continue;
-        }
-        if job.next <= now {
-            ready.push(index);
-        } else {
-            next_due = Some(next_due.map_or(job.next, |at| at.min(job.next)));
+        match job.next {
+            Some(_) if job.running_since.is_some() => {}
+            Some(next) if next <= now => ready.push(index),
+            Some(next) => next_due = Some(next_due.map_or(next, |at| at.min(next))),
+            None => {}
         }
     }
     ready.sort_by_key(|&index| (jobs[index].next, index));
@@ -99,7 +130,7 @@ mod tests {
     }
 
     fn job(every: u64, first: u64) -> Job {
-        Job { every: secs(every), next: secs(first), running_since: None }
+        Job { every: secs(every), next: Some(secs(first)), last: None, running_since: None }
     }
 
     fn started(jobs: &mut [Job], now: u64, concurrency: usize) -> Vec<usize> {

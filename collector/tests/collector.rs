@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tripline_collector::{
-    CollectError, Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Progress, Settings, Stop,
-    Summary, run_once,
+    ActivePlan, CollectError, Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Progress,
+    Settings, Stop, Summary, run_once,
 };
 use tripline_eventlog::{LogError, Publisher};
 use tripline_schemas::event::Event;
@@ -68,7 +68,7 @@ fn shell(name: &str, text: &str, every: u64) -> CommandSpec {
 fn collector(dir: &Path, specs: &[CommandSpec], observer: Observer) -> Collector {
     let settings = Settings { splay: 0.0, ..Settings::default() };
     Collector {
-        plan: Plan::check(specs, "web-1", &settings).unwrap(),
+        plan: ActivePlan::new(Plan::check(specs, "web-1", &settings).unwrap()),
         identity: identity(),
         settings,
         spool_dir: dir.join("spool"),
@@ -234,4 +234,38 @@ fn one_run_can_be_had_without_a_spool() {
     stop.ask_after(Duration::from_millis(100));
     let plan = Plan::check(&[shell("s", "sleep 1000", 60)], "web-1", &Settings::default()).unwrap();
     assert_eq!(run_once(plan.command("s").unwrap(), &identity(), &stop).unwrap().ending, Ending::Interrupted);
+}
+
+#[test]
+fn an_exchanged_plan_is_followed_and_the_next_heartbeat_tells_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Memory::default();
+    let settings = Settings { splay: 0.0, ..Settings::default() };
+    let next = Plan::check(&[shell("new", "echo new", 60)], "web-1", &settings).unwrap();
+    let (stop, was_exchanged) = (Stop::new(), Mutex::new(false));
+    let mut collector = collector(dir.path(), &[shell("old", "echo old", 60)], Observer::none());
+    let plan = collector.plan.clone();
+    collector.observer = Observer::new({
+        let (stop, log, plan) = (stop.clone(), log.clone(), plan.clone());
+        move |progress| match progress {
+            Progress::Finished { key, .. } if key.command() == "old" => {
+                let mut was_exchanged = was_exchanged.lock().unwrap();
+                assert!(!std::mem::replace(&mut *was_exchanged, true), "a command that was removed ran again");
+                plan.exchange(next.clone());
+            }
+            Progress::Published { .. } if log.runs().iter().any(|run| run.key.command() == "new") => stop.ask(),
+            _ => {}
+        }
+    });
+    let summary = collector.run(Box::new(log.clone()), &stop).unwrap();
+    assert_eq!((summary.runs, summary.left_in_spool), (2, false));
+    let told: Vec<Vec<String>> = log
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Heartbeat(heartbeat) => Some(heartbeat.plan.into_keys().collect()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [["old"], ["new"]]);
 }

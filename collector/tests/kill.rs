@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tripline_collector::{
-    Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Settings, Stop, Summary,
+    ActivePlan, Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Settings, Stop, Summary,
 };
 use tripline_eventlog::{LogError, Publisher};
 use tripline_schemas::event::Event;
@@ -70,7 +70,7 @@ fn collect(dir: &Path, commands: usize, stop: &Stop) -> Summary {
         .collect();
     let settings = Settings { splay: 0.3, ..Settings::default() };
     let collector = Collector {
-        plan: Plan::check(&specs, "web-1", &settings).unwrap(),
+        plan: ActivePlan::new(Plan::check(&specs, "web-1", &settings).unwrap()),
         identity: Identity { agent: "web-1".into(), address: None },
         settings,
         spool_dir: dir.join("spool"),

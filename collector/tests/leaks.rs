@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use tripline_collector::{
-    Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Progress, Settings, Stop,
+    ActivePlan, Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Progress, Settings, Stop,
 };
 use tripline_eventlog::{LogError, Publisher};
 use tripline_schemas::{Ending, Record};
@@ -75,7 +75,7 @@ fn many_runs_leave_neither_zombies_nor_open_files_nor_memory() {
     };
     let settings = Settings { splay: 0.0, ..Settings::default() };
     let collector = Collector {
-        plan: Plan::check(&specs, "web-1", &settings).unwrap(),
+        plan: ActivePlan::new(Plan::check(&specs, "web-1", &settings).unwrap()),
         identity: Identity { agent: "web-1".into(), address: None },
         settings,
         spool_dir: dir.path().join("spool"),

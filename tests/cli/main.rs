@@ -9,6 +9,7 @@ mod decoders;
 mod full_disk;
 mod packaging;
 mod reading;
+mod reloading;
 mod replaying;
 mod rules;
 mod settings;

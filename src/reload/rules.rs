@@ -1,0 +1,55 @@
+//! Changed rules, decoders and lists, exchanged between two batches.
+
+use std::sync::Arc;
+
+use tripline_engine::load::CompileInputs;
+use tripline_engine::{SourceFile, finding};
+use tripline_processor::ActiveRules;
+
+use super::Exchange;
+use crate::print::{self, say};
+use crate::rulefiles::Sources;
+
+/// Where rules come from, and who judges by them.
+pub struct Rules<'a> {
+    /// Rules, decoders and lists.
+    pub sources: Sources<'a>,
+    /// The rules in use.
+    pub active: &'a ActiveRules,
+}
+
+impl Exchange for Rules<'_> {
+    /// The files, or why they can't be read.
+    type Texts = Result<CompileInputs, String>;
+
+    fn texts(&mut self) -> Self::Texts {
+        let ossec = self.sources.ossec();
+        ossec.and_then(|ossec| self.sources.gather(ossec.as_ref())).map_err(|error| print::chain(&error))
+    }
+
+    fn is_in_use(&self, texts: &Self::Texts) -> bool {
+        texts.as_ref().is_ok_and(|inputs| inputs.files().eq(self.active.current().files()))
+    }
+
+    fn exchange(&mut self, texts: &Self::Texts) {
+        let inputs = match texts {
+            Ok(inputs) => inputs,
+            Err(error) => return say!("tripline: the rules are not exchanged: {error}"),
+        };
+        let checked = self.sources.check(inputs);
+        let current = self.active.current().digest_hex();
+        match checked.rules {
+            None => {
+                let files: Vec<SourceFile> = inputs.files().cloned().collect();
+                say!("{}", finding::render(&checked.findings, &files).trim_end());
+                say!("tripline: the new rules have errors; judging goes on by rule set {current}");
+            }
+            Some(rules) if rules.digest_hex() == current => say!("tripline: the rules have not changed"),
+            Some(rules) => {
+                let digest = rules.digest_hex();
+                self.active.exchange(Arc::new(rules));
+                say!("tripline: judging by {} now: rule set {digest}", print::count(checked.rule_count as u64, "rule"));
+            }
+        }
+    }
+}
