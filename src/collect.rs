@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::anyhow;
-use tripline_collector::{ActivePlan, Collector, Observer, Plan, run_once};
+use tripline_collector::{ActivePlan, Collector, Observer, run_once};
 use tripline_schemas::Ending;
 
 use crate::cli::Collect;
@@ -17,12 +17,15 @@ use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Collect, settings: Settings) -> Outcome {
+    if let Some(name) = &args.once {
+        return once(name, args, &settings);
+    }
+    // First of all: a signal that comes while files are read must not end the program.
+    let stop = Stop::on_signals()?;
+    let reload = Reload::on_hangup()?;
     let ossec = Ossec::read(args.ossec_conf.as_deref(), &settings).map_err(Failure::unusable)?;
     ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
-    if let Some(name) = &args.once {
-        return once(name, &plan, &settings);
-    }
     if !local::uses_kafka(&args.at, &settings) {
         return Err(Failure::unusable(anyhow!(
             "`tripline collect` publishes to Kafka: name it with --kafka; on the embedded log, `tripline run` is \
@@ -39,9 +42,8 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
         topic: settings.topic_names().outputs,
         observer: Observer::none(),
     };
-    let stop = Stop::on_signals()?;
     let commands = reload::Commands::new(&settings, args.commands.as_deref(), args.ossec_conf.as_deref(), plan);
-    let reload = Reload::on_hangup()?.of(commands);
+    let reload = reload.of(commands);
     let asked = tripline_collector::Stop::new();
     let summary = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -62,14 +64,25 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
     Ok(Exit::Fine)
 }
 
-fn once(name: &str, plan: &Plan, settings: &Settings) -> Outcome {
+fn once(name: &str, args: &Collect, settings: &Settings) -> Outcome {
+    let ossec = Ossec::read(args.ossec_conf.as_deref(), settings).map_err(Failure::unusable)?;
+    ossec.iter().for_each(Ossec::tell_findings);
+    let plan = commands::plan(settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     let Some(command) = plan.commands().iter().find(|command| command.key.command() == name) else {
         let known: Vec<&str> = plan.commands().iter().map(|command| command.key.command()).collect();
         return Err(Failure::unusable(anyhow!("there is no command `{name}`; there are: {}", known.join(", "))));
     };
     let identity = commands::identity(settings).map_err(Failure::unusable)?;
-    let stop = tripline_collector::Stop::new();
-    let run = run_once(command, &identity, &stop)?;
+    let (stop, asked) = (Stop::on_signals()?, tripline_collector::Stop::new());
+    // Told to stop, the command is ended first: it would go on by itself.
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            stop.wait(None);
+            asked.ask();
+        });
+        let _end = stop.set_at_end();
+        run_once(command, &identity, &asked)
+    })?;
     std::io::stdout().lock().write_all(&run.output)?;
     let ending = match &run.ending {
         Ending::Exited(code) => format!("exit code {code}"),
@@ -84,6 +97,9 @@ fn once(name: &str, plan: &Plan, settings: &Settings) -> Outcome {
     }
     if !run.stderr_tail.is_empty() {
         say!("standard error ended with:\n{}", print::escaped(&run.stderr_tail));
+    }
+    if stop.by_signal() {
+        return Ok(Exit::Interrupted);
     }
     if run.failure().is_some() {
         say!("such a run is no observation: rules see a line about its failure instead of its output");

@@ -10,6 +10,7 @@ use crate::local::{self, Log};
 use crate::print::say;
 use crate::settings::Settings;
 use crate::state;
+use crate::users;
 
 pub fn run(
     at: &Where,
@@ -21,10 +22,13 @@ pub fn run(
     settings: &Settings,
 ) -> Outcome {
     let key = Key::new(agent, command).map_err(Failure::unusable)?;
+    if reason.trim().is_empty() {
+        return Err(Failure::unusable(anyhow::anyhow!("--reason is empty: say why, for those who read the log later")));
+    }
     let control = Control {
         key: key.clone(),
         order: Order::Forget { rule },
-        author: author.map_or_else(user_name, str::to_owned),
+        author: author.map_or_else(own_name, str::to_owned),
         reason: reason.to_owned(),
         time: Timestamp::now(),
     };
@@ -43,13 +47,6 @@ pub fn run(
 }
 
 /// Who runs this program, for the log. Not a proof: whoever may append may write any name.
-fn user_name() -> String {
-    let uid = rustix::process::getuid().as_raw();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| format!("uid {uid}"))
+fn own_name() -> String {
+    users::name(rustix::process::getuid().as_raw())
 }

@@ -1,7 +1,9 @@
 //! Where the topics are, for verbs that look at them: on Kafka, or in a data directory, which another process may own.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use tripline_eventlog::embedded::{self, EmbeddedOptions, LocalLog, OpenError};
 use tripline_eventlog::kafka::{KafkaPublisher, KafkaReader, KafkaSettings};
 use tripline_eventlog::{LogError, Publisher, Reader};
@@ -10,6 +12,7 @@ use crate::cli::Where;
 use crate::exit::{Exit, Failure};
 use crate::owned;
 use crate::settings::Settings;
+use crate::users;
 
 /// An opened log.
 pub enum Log {
@@ -108,7 +111,7 @@ pub fn data_dir(at: &Where, settings: &Settings) -> PathBuf {
 }
 
 /// Where the embedded log lies in a data directory.
-pub fn log_dir(data_dir: &std::path::Path) -> PathBuf {
+pub fn log_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("log")
 }
 
@@ -125,5 +128,21 @@ pub fn publisher(at: &Where, settings: &Settings) -> Result<Box<dyn Publisher>, 
         Err(error) => return Err(error.into()),
     }
     // Nobody runs: own the log for as long as it takes.
+    not_of_another(&dir)?;
     Ok(Box::new(owned::open(&dir, settings)?.publisher()))
+}
+
+/// Refuses to write into the directory of another user: what is made there would belong to this one, and the service of the
+/// other could not start any more.
+pub fn not_of_another(data_dir: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = std::fs::metadata(log_dir(data_dir)) else { return Ok(()) };
+    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == own {
+        return Ok(());
+    }
+    let owner = users::name(owner);
+    Err(Failure::unusable(anyhow!(
+        "`{}` belongs to {owner}, who could not read what this would write: run it as that user (`sudo -u {owner} tripline ...`)",
+        data_dir.display()
+    )))
 }

@@ -37,6 +37,7 @@ mod state;
 mod test;
 mod topics;
 mod units;
+mod users;
 mod verify;
 
 use std::io::{ErrorKind, IsTerminal};

@@ -41,7 +41,7 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
     let selection = Selection { agents: &args.agent, commands: &args.command, span };
     // The first run of the time that was asked for may differ from the one before it.
     let from = if args.changes { From::Beginning } else { history::start(span.since, settings) };
-    let mut before: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+    let mut before: BTreeMap<Key, Run> = BTreeMap::new();
     let mut found = false;
     scan::scan(&mut *reader, &from, args.range.follow, &stop, &mut |stored| {
         let event = match Event::from_record(&stored.record) {
@@ -69,12 +69,14 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
         if args.changes {
             // A failed run is no observation: it is neither a change nor something to compare with.
             if run.failure().is_none()
-                && let Some(old) = before.insert(run.key.clone(), run.output.clone())
-                && old != run.output
+                && let Some(old) = before.insert(run.key.clone(), run.clone())
+                && old.output != run.output
+                // What is cut is never compared with what is whole, as in `check_diff`.
+                && old.truncated_from.is_some() == run.truncated_from.is_some()
                 && is_wanted
             {
                 found = true;
-                write_change(&mut out, run, &old, args.format, &zone)?;
+                write_change(&mut out, run, &old.output, args.format, &zone)?;
             }
         } else if is_wanted {
             found = true;
@@ -124,7 +126,8 @@ fn write_change(
     format: OutputFormat,
     zone: &jiff::tz::TimeZone,
 ) -> anyhow::Result<()> {
-    let changed = diff(old, &run.output, &DiffLimits::default());
+    // The last line break ends a line and begins none.
+    let changed = diff(without_last_break(old), without_last_break(&run.output), &DiffLimits::default());
     match format {
         OutputFormat::Raw => out.write_all(&run.output)?,
         OutputFormat::Json => {
@@ -139,6 +142,10 @@ fn write_change(
         }
     }
     Ok(())
+}
+
+fn without_last_break(output: &[u8]) -> &[u8] {
+    output.strip_suffix(b"\n").unwrap_or(output)
 }
 
 /// `--- 2026-11-24 10:00:00 (web-1) df -P: exit 0 in 12 ms, 1.2 KiB, run ...`

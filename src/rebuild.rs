@@ -47,6 +47,7 @@ pub fn run(args: &StateRebuild, settings: &Settings) -> Outcome {
         return Err(anyhow::anyhow!(found.join("; ")).context(what).into());
     }
 
+    local::not_of_another(&data_dir)?;
     let log =
         EmbeddedLog::open_without_state(&log_dir(&data_dir), EmbeddedOptions::default(), &settings.application_id)?;
     log.create_topics(&topics::embedded_specs(settings))?;

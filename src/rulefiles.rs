@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use tripline_engine::load::{self, Checked, CompileInputs, Orphans};
-use tripline_engine::{RuleSet, Severity, SourceFile, finding};
+use tripline_engine::source::Span;
+use tripline_engine::{Finding, RuleSet, Severity, SourceFile, finding};
 
 use crate::cli::{OrphansFlag, RulesFrom};
 use crate::exit::Failure;
 use crate::ossec::Ossec;
-use crate::print::say;
+use crate::print::{self, say};
 use crate::settings::{self, Settings, Shipped};
 
 /// The rules that Tripline ships for outputs, compiled into the program.
@@ -72,11 +73,7 @@ impl Sources<'_> {
         let files: Vec<SourceFile> = inputs.files().cloned().collect();
         match rules {
             Some(rules) => {
-                let warnings: Vec<_> =
-                    findings.into_iter().filter(|finding| finding.severity != Severity::Info).collect();
-                if !warnings.is_empty() {
-                    say!("{}", finding::render(&warnings, &files).trim_end());
-                }
+                warn(&findings, &files);
                 Ok(Arc::new(rules))
             }
             None => {
@@ -128,6 +125,20 @@ impl Sources<'_> {
         }
         Ok(files)
     }
+}
+
+/// Says what is suspicious about rules that are taken.
+pub fn warn(findings: &[Finding], files: &[SourceFile]) {
+    let warnings: Vec<_> = findings.iter().filter(|finding| finding.severity != Severity::Info).cloned().collect();
+    if !warnings.is_empty() {
+        say!("{}", finding::render(&warnings, files).trim_end());
+    }
+}
+
+/// How many rules there are, without those that every rule set has.
+pub fn count(rules: &RuleSet) -> String {
+    let own = rules.rules().filter(|rule| rule.span.file != Span::BUILT_IN).count();
+    print::count(own as u64, "rule")
 }
 
 /// Rule files, and the decoder files among them: a directory may hold both.

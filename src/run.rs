@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tripline_collector::{ActivePlan, CollectError, Collector, Summary};
-use tripline_engine::ruleset::RuleInfo;
-use tripline_engine::source::Span;
 use tripline_processor::embedded::EmbeddedBackend;
 use tripline_processor::shard::Observer;
 use tripline_processor::task::{Arrival, Judged};
@@ -21,7 +19,7 @@ use crate::owned;
 use crate::print::{self, say};
 use crate::process;
 use crate::reload::{self, Reload};
-use crate::rulefiles::Sources;
+use crate::rulefiles::{self, Sources};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -50,13 +48,12 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
         topic: settings.topic_names().outputs,
         observer: tripline_collector::Observer::none(),
     };
-    let built_in = |rule: &RuleInfo<'_>| rule.span.file == Span::BUILT_IN;
-    let rule_count = rules.rules().filter(|rule| !built_in(rule)).count();
+    let rule_count = rulefiles::count(&rules);
     let parts = |stop: &Stop, backend: &mut dyn Backend, publisher| {
         say!(
             "watching with {} and {}; {}data in `{}`",
             print::count(commands as u64, "command"),
-            print::count(rule_count as u64, "rule"),
+            rule_count,
             if local::uses_kafka(&args.at, &settings) { "outputs go to Kafka; " } else { "" },
             data_dir.display()
         );

@@ -44,7 +44,14 @@ pub fn scan(
                      one that it was saved for, or an earlier copy; delete the position's file to begin with what is kept",
                     bounds.end
                 ),
-                offset => offset.copied().unwrap_or(bounds.first).max(bounds.first),
+                Some(offset) if *offset < bounds.first => {
+                    tracing::warn!(
+                        "retention has dropped offsets {offset} to {} of partition {partition} unread",
+                        bounds.first
+                    );
+                    bounds.first
+                }
+                offset => offset.copied().unwrap_or(bounds.first),
             },
         };
         // Retention may have moved on between the two calls.

@@ -246,7 +246,7 @@ impl Settings {
     pub fn load(file: Option<&Path>) -> anyhow::Result<Settings> {
         let (path, text) = match file {
             Some(path) => (Some(path.to_owned()), read(path)?),
-            None => match DEFAULT_FILES.map(Path::new).iter().find(|p| p.exists()) {
+            None => match DEFAULT_FILES.map(Path::new).iter().find(|path| !is_missing(path)) {
                 Some(path) => (Some((*path).to_owned()), read(path)?),
                 None => (None, String::new()),
             },
@@ -438,6 +438,11 @@ impl Settings {
     }
 }
 
+/// Whether there is no such file. One that this user may not look at is there: it can't be passed over.
+fn is_missing(path: &Path) -> bool {
+    path.try_exists().is_ok_and(|exists| !exists)
+}
+
 /// Reads a file of `[[command]]` tables alone.
 pub fn load_commands(path: &Path) -> anyhow::Result<Vec<CommandSpec>> {
     #[derive(Deserialize)]
@@ -569,6 +574,31 @@ mod tests {
         assert!(error.contains("line 2"), "{error}");
         let error = parse("tripline.toml", "[outputs]\nkeep = \"14 fortnights\"\n").unwrap_err().to_string();
         assert!(error.contains("is not a duration"), "{error}");
+    }
+
+    #[test]
+    fn values_that_can_not_be_are_all_named() {
+        let text = "time_zone = \"Mars\"\n[topics]\noutputs = \"a/b\"\npartitions = 0\n[alerts]\nlog_level = 17\n\
+                    text_bytes_max = 3000000\n[kafka.properties]\n\"group.id\" = \"x\"\n";
+        let wrong = parse("t", text).unwrap().wrong();
+        let parts =
+            ["Mars", "`a/b` can't name a topic", "topics.partitions", "log_level` is 17", "text_bytes_max", "group.id"];
+        assert_eq!(wrong.len(), parts.len(), "{wrong:?}");
+        for (wrong, part) in wrong.iter().zip(parts) {
+            assert!(wrong.contains(part), "{wrong}");
+        }
+        assert!(Settings::default().wrong().is_empty());
+    }
+
+    #[test]
+    fn the_shipped_rules_can_be_all_none_or_those_for_runs() {
+        let shipped =
+            |value| parse("t", &format!("[rules]\nshipped = {value}\n")).map(|settings| settings.rules.shipped);
+        assert_eq!(shipped("true").unwrap(), Some(Shipped::All));
+        assert_eq!(shipped("false").unwrap(), Some(Shipped::None));
+        assert_eq!(shipped("\"runs\"").unwrap(), Some(Shipped::Runs));
+        let error = shipped("\"run\"").unwrap_err().to_string();
+        assert!(error.contains("`run` is none of true, false and \"runs\""), "{error}");
     }
 
     #[test]

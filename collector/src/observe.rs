@@ -52,6 +52,15 @@ pub enum Progress {
         /// How many records.
         records: usize,
     },
+    /// A run was larger than the log takes: a part of its output is published, marked as cut.
+    Cut {
+        /// The run.
+        id: RunId,
+        /// Of which command.
+        key: Key,
+        /// How many bytes of its output are left.
+        output_bytes: usize,
+    },
     /// The log can't be reached; the spool keeps everything until it can.
     PublishRetry {
         /// Why, with all causes.
@@ -108,11 +117,15 @@ impl Observer {
                 tracing::debug!(run = %id, command = key.command(), ?ending, duration_ms, output_bytes, "finished");
             }
             Progress::Published { records } => tracing::debug!(records, "published"),
+            Progress::Cut { id, key, output_bytes } => {
+                let command = key.command();
+                tracing::warn!(run = %id, command, output_bytes, "larger than the log takes: its output was cut");
+            }
             Progress::PublishRetry { error, retry_in } => {
                 tracing::warn!("could not publish, trying again in {}s: {error}", retry_in.as_secs_f64());
             }
             Progress::Paused { error } => tracing::error!("collection pauses until the disk has room: {error}"),
-            Progress::Resumed => tracing::info!("collection goes on, the disk has room"),
+            Progress::Resumed => tracing::warn!("collection goes on, the disk has room"),
             Progress::Dropped { runs, commands } => {
                 tracing::error!(runs, commands, "the spool is full: the oldest unpublished runs were dropped");
             }

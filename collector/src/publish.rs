@@ -1,13 +1,14 @@
 //! Carries what the spool holds to the log, in order, and tells now and then that the agent lives.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tripline_eventlog::{LogError, Publisher};
-use tripline_schemas::Record;
 use tripline_schemas::event::{Event, Heartbeat};
+use tripline_schemas::{Record, Run};
 
 use crate::observe::chain;
 use crate::spool::Batch;
@@ -20,6 +21,9 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(50);
 const RETRY_MIN: Duration = Duration::from_millis(250);
 /// The longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Cut more than is too much, since a cut run says how large it was.
+const CUT_MARGIN: usize = 256;
 
 /// The way from the spool to the log.
 pub(crate) struct Publication {
@@ -74,7 +78,7 @@ impl Publication {
     fn publish(&mut self, batch: &Batch) -> Result<bool, LogError> {
         let mut retry_in = RETRY_MIN;
         loop {
-            match self.publisher.publish(&self.topic, &batch.records) {
+            match self.deliver(&batch.records) {
                 Ok(()) => {
                     // Without a spool nothing more can be noted; the next batch will find out.
                     let _ = self.spool.published(batch.through);
@@ -92,12 +96,31 @@ impl Publication {
         }
     }
 
+    /// Hands records to the log. A run that is larger than the log takes, since its topic was made or set for smaller ones
+    /// than when it ran, is cut to fit: held back it would hold back all that come after it.
+    fn deliver(&mut self, records: &[Record]) -> Result<(), LogError> {
+        match self.publisher.publish(&self.topic, records) {
+            Err(LogError::TooLarge { .. }) => {}
+            result => return result,
+        }
+        for record in records {
+            let mut record = Cow::Borrowed(record);
+            while let Err(error) = self.publisher.publish(&self.topic, std::slice::from_ref(&record)) {
+                let LogError::TooLarge { size, max, .. } = error else { return Err(error) };
+                let Some(run) = cut_by(&record, size.saturating_sub(max) + CUT_MARGIN) else { return Err(error) };
+                self.observer.tell(Progress::Cut { id: run.id, key: run.key.clone(), output_bytes: run.output.len() });
+                record = Cow::Owned(Event::Output(run).to_record());
+            }
+        }
+        Ok(())
+    }
+
     /// Tells that the agent lives. That this does not get through is no loss: the next one will tell it.
     fn beat(&mut self, plan: &Plan) -> Result<(), LogError> {
         let heartbeat = Heartbeat { time: Timestamp::now(), plan: plan.intervals(), ..self.heartbeat.clone() };
         let record: Record = Event::Heartbeat(heartbeat).to_record();
         match self.publisher.publish(&self.topic, &[record]) {
-            Err(error) if error.is_temporary() => {
+            Err(error) if error.is_temporary() || matches!(error, LogError::TooLarge { .. }) => {
                 tracing::warn!("could not publish a heartbeat: {}", chain(&error));
                 Ok(())
             }
@@ -119,4 +142,13 @@ impl Publication {
         }
         true
     }
+}
+
+/// A run with so many bytes less of its output. `None` when it has not as many, or the record is no run.
+fn cut_by(record: &Record, bytes: usize) -> Option<Run> {
+    let Ok(Event::Output(mut run)) = Event::from_record(record) else { return None };
+    let left = run.output.len().checked_sub(bytes)?;
+    run.truncated_from.get_or_insert(run.output.len() as u64);
+    run.output.truncate(left);
+    Some(run)
 }

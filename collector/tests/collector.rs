@@ -23,6 +23,8 @@ struct Inner {
     unavailable: u32,
     /// Every publication fails for good.
     broken: bool,
+    /// Records with a larger value are not taken.
+    bytes_max: Option<usize>,
 }
 
 impl Publisher for Memory {
@@ -31,6 +33,12 @@ impl Publisher for Memory {
         let mut log = self.0.lock().unwrap();
         if log.broken {
             return Err(LogError::Failed { what: "the log is full".into(), source: None });
+        }
+        let size = |record: &Record| record.value.as_ref().map_or(0, Vec::len);
+        if let Some((max, large)) = log.bytes_max.zip(records.iter().max_by_key(|record| size(record)))
+            && size(large) > max
+        {
+            return Err(LogError::TooLarge { topic: topic.into(), size: size(large), max });
         }
         if log.unavailable > 0 {
             log.unavailable -= 1;
@@ -105,6 +113,21 @@ fn published(wanted: usize) -> impl Fn(&Progress) -> bool + Send + Sync + 'stati
         }
         *count >= wanted
     }
+}
+
+#[test]
+fn a_run_that_is_larger_than_the_log_takes_is_cut_and_holds_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Memory::default();
+    log.0.lock().unwrap().bytes_max = Some(2000);
+    let specs = [shell("large", "seq 1 1000", 60), shell("small", "echo x", 60)];
+    run_until(dir.path(), &specs, &log, published(2)).unwrap();
+    let runs = log.runs();
+    let find = |name| runs.iter().find(|run| run.key.command() == name).expect("a run");
+    let (large, small) = (find("large"), find("small"));
+    assert_eq!((large.truncated_from, small.truncated_from), (Some(3893), None));
+    assert!(large.output.starts_with(b"1\n2\n3\n") && (1000..=2000).contains(&large.output.len()), "{large:?}");
+    assert_eq!(small.output, b"x\n");
 }
 
 #[test]

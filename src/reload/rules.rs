@@ -8,7 +8,7 @@ use tripline_processor::ActiveRules;
 
 use super::Exchange;
 use crate::print::{self, say};
-use crate::rulefiles::Sources;
+use crate::rulefiles::{self, Sources};
 
 /// Where rules come from, and who judges by them.
 pub struct Rules<'a> {
@@ -37,18 +37,20 @@ impl Exchange for Rules<'_> {
             Err(error) => return say!("tripline: the rules are not exchanged: {error}"),
         };
         let checked = self.sources.check(inputs);
+        let files: Vec<SourceFile> = inputs.files().cloned().collect();
         let current = self.active.current().digest_hex();
         match checked.rules {
             None => {
-                let files: Vec<SourceFile> = inputs.files().cloned().collect();
                 say!("{}", finding::render(&checked.findings, &files).trim_end());
                 say!("tripline: the new rules have errors; judging goes on by rule set {current}");
             }
             Some(rules) if rules.digest_hex() == current => say!("tripline: the rules have not changed"),
             Some(rules) => {
                 let digest = rules.digest_hex();
+                rulefiles::warn(&checked.findings, &files);
+                let count = rulefiles::count(&rules);
                 self.active.exchange(Arc::new(rules));
-                say!("tripline: judging by {} now: rule set {digest}", print::count(checked.rule_count as u64, "rule"));
+                say!("tripline: judging by {count} now: rule set {digest}");
             }
         }
     }

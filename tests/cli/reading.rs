@@ -73,7 +73,67 @@ fn a_group_moves_on_only_after_its_command_succeeded() {
     let other = ["alerts", "--data-dir", "data", "--format", "json", "--group", "pager"];
     assert_eq!(place.tripline(&other).text(), all);
     assert_eq!(place.tripline(&other).text(), "");
-    place.tripline(&["alerts", "--data-dir", "data", "--group", "../x"]).exits(5).says(&["`../x` can't name a group"]);
+    place.tripline(&["alerts", "--data-dir", "data", "--group", "../x"]).exits(2).says(&["`../x` can't name a group"]);
+}
+
+#[test]
+fn one_process_takes_a_group_s_alerts_and_stops_with_the_one_it_is_about() {
+    let place = judged_ticks(4);
+    let take = |command| ["alerts", "--data-dir", "data", "--group", "mail", "--exec", command];
+    let mut first = place.start(&take("echo x >> taken; sleep 1"));
+    first.wait_until("the first alert", |_| place.path("taken").exists());
+    place.tripline(&take("true")).exits(5).says(&["another process takes the alerts of group `mail`"]);
+    first.stop().exits(130);
+    assert_eq!(place.read("taken"), "x\n");
+    // The lock ends with its process, and the second alert is the next one.
+    place.tripline(&take("echo y >> taken")).exits(0);
+    assert_eq!(place.read("taken"), "x\ny\ny\n");
+    place.tripline(&["alerts", "--data-dir", "data", "--group", "mail", "--until", "1h"]).exits(2);
+}
+
+#[test]
+fn a_date_is_one_of_the_time_zone_that_times_are_shown_in() {
+    let place = place();
+    place.write("tripline.toml", "time_zone = \"Europe/Berlin\"\ndata_dir = \"data\"\n");
+    let line = |time: &str, output: &str| {
+        format!("{{\"agent\":\"a\",\"command\":\"c\",\"time\":\"{time}\",\"output\":\"{output}\"}}\n")
+    };
+    // 00:30 in Berlin.
+    let history = line("2026-11-22T22:30:00Z", "old") + &line("2026-11-23T23:30:00Z", "new");
+    place.with_input(&["outputs", "import", "-"], history.as_bytes()).exits(0);
+    let shown = place.tripline(&["outputs", "--changes", "--since", "2026-11-24"]).text();
+    assert!(shown.contains("--- 2026-11-24 00:30:00+01:00") && shown.contains("+new"), "{shown}");
+    let shown = place.tripline(&["outputs", "--until", "2026-11-24T00:00"]).text();
+    assert!(shown.contains("old") && !shown.contains("new"), "{shown}");
+    place.tripline(&["outputs", "--agent", "b"]).exits(0).says(&["no output matches"]);
+    place.tripline(&["outputs", "--changes", "--since", "2026-11-25"]).exits(0).says(&["no output changed"]);
+}
+
+#[test]
+fn histories_that_come_one_after_the_other_by_standard_input_are_all_taken() {
+    let place = place();
+    let import = |second: u32| {
+        let line = format!(
+            "{{\"agent\":\"a\",\"command\":\"c\",\"time\":\"2026-11-24T10:00:{second:02}Z\",\"output\":\"{second}\"}}\n"
+        );
+        place.with_input(&["outputs", "import", "-", "--data-dir", "data"], line.as_bytes()).exits(0);
+    };
+    [10, 20, 10].into_iter().for_each(import);
+    let history = place.tripline(&["outputs", "--format", "json", "--data-dir", "data"]).text();
+    let ids: Vec<_> = json_lines(&history).iter().map(|line| line["run"].as_str().unwrap().to_owned()).collect();
+    assert!(ids.len() == 3 && ids[0] == ids[2] && ids[0] != ids[1], "{ids:?}");
+    let process = ["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"];
+    place.tripline(&process).exits(0).says(&["1 seen before"]);
+}
+
+#[test]
+fn what_nobody_hears_stops_no_work() {
+    let place = place();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = place.command(&[&RUN[..], &["--for", "1s", "-v"]].concat());
+    let status = command.stdout(Stdio::null()).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(alert_count(&place) > 0);
 }
 
 #[test]

@@ -33,9 +33,7 @@ const STATE_PAGE: usize = 100;
 /// Opens a data directory for reading: through its owner when there is one, else from the files.
 pub fn open_for_reading(dir: &Path, options: EmbeddedOptions) -> Result<LocalLog, OpenError> {
     let place = Place::new(dir, options);
-    if !dir.exists() {
-        return Err(OpenError::NotFound { dir: dir.to_owned() });
-    }
+    super::open::must_exist(dir)?;
     place.attach(OWNER_PATIENCE)?;
     Ok(LocalLog { place: Arc::new(place) })
 }

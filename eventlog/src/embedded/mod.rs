@@ -131,6 +131,7 @@ impl EmbeddedLog {
     /// Opens the log in a directory, which is made when missing.
     pub fn open(dir: &Path, options: EmbeddedOptions) -> Result<EmbeddedLog, OpenError> {
         let store = open::open_owned(dir, &options, open::Files::Whole)?;
+        backup::remove_leftovers(dir).map_err(|error| open::io_error(dir, "cleared", error))?;
         let failed = |error: LogError| OpenError::Failed { dir: dir.to_owned(), source: error.into() };
         let mut topics = BTreeMap::new();
         let mut tails = HashMap::new();

@@ -264,6 +264,15 @@ fn identity(dir: &Path) -> Result<Identity, OpenError> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
+/// Whether the directory is there: one that this user may not look into is another matter than none.
+pub(super) fn must_exist(dir: &Path) -> Result<(), OpenError> {
+    match dir.try_exists() {
+        Ok(true) => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotADirectory => Err(io_error(dir, "read", error)),
+        Ok(false) | Err(_) => Err(OpenError::NotFound { dir: dir.to_owned() }),
+    }
+}
+
 pub(super) fn db_dir(dir: &Path) -> PathBuf {
     dir.join("db")
 }
@@ -441,7 +450,7 @@ fn no_access(dir: &Path, tried: &'static str, error: io::Error) -> OpenError {
     OpenError::NoAccess { dir: dir.to_owned(), tried, source: error.into() }
 }
 
-fn io_error(dir: &Path, tried: &'static str, error: io::Error) -> OpenError {
+pub(super) fn io_error(dir: &Path, tried: &'static str, error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             OpenError::Full { dir: dir.to_owned(), source: error.into() }

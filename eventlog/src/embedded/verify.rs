@@ -83,9 +83,7 @@ pub enum DamagedPlace {
 /// `value` with their partition. Damage is what the answer tells of; errors are what keeps from looking.
 pub fn verify(dir: &Path, options: EmbeddedOptions, value: &mut EachValue<'_>) -> Result<Check, OpenError> {
     let failed = |error: LogError| OpenError::Failed { dir: dir.to_owned(), source: error.into() };
-    if !dir.exists() {
-        return Err(OpenError::NotFound { dir: dir.to_owned() });
-    }
+    open::must_exist(dir)?;
     match Place::new(dir, options.clone()).attach(OWNER_PATIENCE) {
         Ok(Source::Owner(mut connection)) => verify_owned(dir, options, &mut connection, value).map_err(failed),
         Ok(Source::Files(files)) => {
