@@ -201,6 +201,20 @@ fn children_of_one_name_are_tried_in_turn() {
 }
 
 #[test]
+fn a_child_of_the_name_without_an_expression_is_no_part_of_the_chain() {
+    let decoders = r#"
+        <decoder name="d"><prematch>^app </prematch></decoder>
+        <decoder name="k"><parent>d</parent><prematch offset="after_parent">^hello</prematch></decoder>
+        <decoder name="k">
+          <parent>d</parent><prematch offset="after_parent">^in </prematch>
+          <regex offset="after_prematch">^user=(\S+)</regex><order>user</order>
+        </decoder>
+        <decoder name="k"><parent>d</parent><regex offset="after_regex">ip=(\S+)</regex><order>srcip</order></decoder>"#;
+    let found = ["dstuser=bob", "srcip=10.0.0.1"];
+    check_decoded(decoders, &[("app in user=bob ip=10.0.0.1", Some("d"), &found), ("app hello", Some("d"), &[])]);
+}
+
+#[test]
 fn children_hang_under_all_decoders_of_their_parents_name_that_stand_before_them() {
     let decoders = r#"<decoder name="d"><prematch>^one </prematch></decoder>
         <decoder name="d"><program_name>^two</program_name></decoder>

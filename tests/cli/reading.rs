@@ -44,7 +44,7 @@ fn output_that_is_not_text_comes_back_byte_for_byte() {
     let copy = place.tripline(&["outputs", "--format", "raw", "--data-dir", "copy"]).exits(0).out;
     assert_eq!(copy, bytes.repeat(runs));
     let shown = place.tripline(&outputs).text();
-    assert!(shown.contains(r"\xff\xfea\u{0}b"), "{shown}");
+    assert!(shown.contains(r"\xff\xfea\x00b"), "{shown}");
 }
 
 #[test]
@@ -130,10 +130,11 @@ fn histories_that_come_one_after_the_other_by_standard_input_are_all_taken() {
 fn what_nobody_hears_stops_no_work() {
     let place = place();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut command = place.command(&[&RUN[..], &["--for", "1s", "-v"]].concat());
+    let mut command = place.command(&[&RUN[..], &["--for", "2s", "-v"]].concat());
     let status = command.stdout(Stdio::null()).stderr(full).status().unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(alert_count(&place) > 0);
+    let outputs = place.tripline(&["outputs", "--data-dir", "data", "--format", "json"]).text();
+    assert!(outputs.lines().count() > 0);
 }
 
 #[test]

@@ -375,9 +375,11 @@ impl Reader<'_> {
             if names[top.decoder] != parent.text.value {
                 continue;
             }
-            let chain = top.children.iter_mut().find(|chain| names[chain[0]] == parts.name.value);
-            match chain {
-                Some(chain) if decoder.extract.is_some() && list[chain[0]].extract.is_some() => {
+            let fits = |chain: &&mut Vec<usize>| {
+                names[chain[0]] == parts.name.value && list[chain[0]].extract.is_some()
+            };
+            match top.children.iter_mut().find(fits) {
+                Some(chain) if decoder.extract.is_some() => {
                     chain.push(at);
                     head = Some(chain[0]);
                 }
