@@ -82,6 +82,9 @@ impl Collector {
             let (interrupted, damage) = (recovered.interrupted, recovered.damage);
             self.observer.tell(Progress::Recovered { interrupted, damage });
         }
+        if recovered.lost > 0 {
+            self.observer.tell(Progress::Lost { runs: recovered.lost });
+        }
 
         // `halt` ends the collection, for whatever reason; `drain` then ends the publication.
         let (halt, drain) = (Stop::new(), Stop::new());

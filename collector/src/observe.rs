@@ -17,10 +17,15 @@ pub enum Progress {
         /// Damage that was found, one text per place.
         damage: Vec<String>,
     },
-    /// Damage was found in the spool while it was read for publication; the runs in there are lost.
+    /// Damage was found in the spool while it was read for publication.
     Damaged {
         /// Where.
         what: String,
+    },
+    /// Damage has taken runs that were not yet published. Gap events tell it to the processor.
+    Lost {
+        /// How many runs.
+        runs: u64,
     },
     /// Another plan has taken the place of the one before.
     Planned {
@@ -102,6 +107,12 @@ impl Observer {
                 }
             }
             Progress::Damaged { what } => tracing::error!("the spool is damaged: {what}"),
+            Progress::Lost { runs } => {
+                tracing::error!(
+                    runs,
+                    "damage in the spool has taken runs that were not published; gap events tell of them"
+                );
+            }
             Progress::Planned { commands } => tracing::info!(commands, "the plan was exchanged"),
             Progress::Started { key } => tracing::debug!(command = key.command(), "started"),
             Progress::Finished { id, key, ending, duration_ms, output_bytes, .. } => {
