@@ -17,6 +17,11 @@ pub enum Progress {
         /// Damage that was found, one text per place.
         damage: Vec<String>,
     },
+    /// What was left of runs that a killed collector had under way was ended.
+    LeftBehind {
+        /// How many processes.
+        processes: usize,
+    },
     /// Damage was found in the spool while it was read for publication.
     Damaged {
         /// Where.
@@ -105,6 +110,9 @@ impl Observer {
                 for what in damage {
                     tracing::error!("the spool is damaged: {what}");
                 }
+            }
+            Progress::LeftBehind { processes } => {
+                tracing::warn!(processes, "ended what was left of commands that ran when the collector last went down");
             }
             Progress::Damaged { what } => tracing::error!("the spool is damaged: {what}"),
             Progress::Lost { runs } => {

@@ -228,6 +228,16 @@ impl Spool {
     /// Opens the spool in this directory, or makes one; ends the runs that were interrupted. `bytes_max` bounds its
     /// size on disk, apart from the runs that are being published.
     pub fn open(dir: &Path, bytes_max: u64) -> Result<(Spool, Recovered), SpoolError> {
+        Spool::open_after(dir, bytes_max, |_, _| {})
+    }
+
+    /// The same; before the runs that were under way are ended in the spool, `end` may do it in the world. It gets the id
+    /// of the spool and their tickets.
+    pub fn open_after(
+        dir: &Path,
+        bytes_max: u64,
+        end: impl FnOnce(Uuid, &[Ticket]),
+    ) -> Result<(Spool, Recovered), SpoolError> {
         let bytes_max = bytes_max.max(SPOOL_BYTES_MIN);
         let segment_bytes = (bytes_max / 16).min(16 * 1024 * 1024);
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(SpoolError::io("create directory", dir))?;
@@ -235,6 +245,8 @@ impl Spool {
         let mut identity = dir::identify(dir)?;
 
         let found = recover::read(dir, &identity)?;
+        let under_way: Vec<Ticket> = found.open.keys().copied().collect();
+        end(identity.id(), &under_way);
         if found.numbers_are_gone {
             identity = dir::rename(dir, identity)?;
         }
