@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use jiff::tz::TimeZone;
 
 use crate::cli::Init;
 use crate::exit::{Exit, Failure, Outcome};
@@ -26,8 +27,9 @@ pub fn run(args: &Init) -> Outcome {
             there.join(", ")
         )));
     }
+    let zone = TimeZone::system();
     for (name, text) in FILES {
-        write_new(&args.dir.join(name), text)?;
+        write_new(&args.dir.join(name), &in_zone(text, zone.iana_name()))?;
     }
     let mut out = std::io::stdout().lock();
     for (name, _) in FILES {
@@ -35,6 +37,15 @@ pub fn run(args: &Init) -> Outcome {
     }
     write!(out, "{}", next_steps(&args.dir))?;
     Ok(Exit::Fine)
+}
+
+/// The settings with this machine's time zone, when it has a name that is known here. People mean the clock on their wall;
+/// written down, it stays the same when the machine's setting changes, and so do answers.
+fn in_zone(text: &str, zone: Option<&str>) -> String {
+    match zone.filter(|zone| TimeZone::get(zone).is_ok()) {
+        Some(zone) => text.replace("# time_zone = \"Europe/Berlin\"", &format!("time_zone = \"{zone}\"")),
+        None => text.to_owned(),
+    }
 }
 
 /// What to type next. Nothing more than the verb where the settings are found by themselves.

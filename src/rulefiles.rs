@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -218,6 +219,11 @@ pub fn in_load_order(paths: &mut [PathBuf], last: &str) {
 fn file(path: &Path, bytes_max: usize) -> anyhow::Result<SourceFile> {
     let could_not = || format!("could not read `{}`", path.display());
     let mut text = Vec::new();
+    let is_pipe = std::fs::metadata(path).with_context(could_not)?.file_type().is_fifo();
+    // Opening one waits for somebody to write, for ever if need be. What is open already (`<(...)`, standard input) is fine.
+    if is_pipe && !["/dev", "/proc"].iter().any(|open| path.starts_with(open)) {
+        bail!("{}: it is a named pipe; name a file, or /dev/stdin to read from a pipe", could_not());
+    }
     let file = File::open(path).with_context(could_not)?;
     file.take(bytes_max as u64 + 1).read_to_end(&mut text).with_context(could_not)?;
     Ok(SourceFile { name: path.display().to_string(), text })

@@ -228,8 +228,9 @@ impl Default for Kafka {
 
 /// Where settings are looked for when no file is named; the first that is there counts.
 const DEFAULT_FILES: [&str; 2] = ["tripline.toml", "/etc/tripline/tripline.toml"];
-/// `TRIPLINE_` variables that are no settings: the tests' own.
-const NOT_SETTINGS: [&str; 8] = ["SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS", "FUZZ_SECONDS"];
+/// `TRIPLINE_` variables that are no settings: the mark of a collector's commands, and the tests' own.
+const NOT_SETTINGS: [&str; 9] =
+    ["RUN", "SHARED", "BLESS", "SEEDS", "KILLS", "CACHE", "SOAK_SECONDS", "RUNS", "FUZZ_SECONDS"];
 const PREFIX: &str = "TRIPLINE_";
 
 /// As Kafka has it.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::{Embedded, Log, Place, Random, json_lines, test_setting, without_source};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const KILLS: u64 = 15;
@@ -93,6 +94,58 @@ const RULES: &str = r#"<group name="ledger,">
   </rule>
 </group>
 "#;
+
+/// A command that waits for ever with a child that has closed the output, and has started a service that is to stay.
+const LASTING: &str = r#"
+[agent]
+name = "box"
+
+[[command]]
+name = "lasting"
+every = "1h"
+splay = 0
+command = """
+echo $$ > leader
+sh -c 'echo $$ > child; exec sleep 1000' > /dev/null 2>&1 &
+setsid sh -c 'echo $$ > service; exec sleep 1000' > /dev/null 2>&1 &
+wait
+"""
+"#;
+
+#[test]
+fn what_ran_when_the_program_was_killed_is_ended_at_the_next_start_and_services_are_left_alone() {
+    let place = Place::new();
+    place.write("tripline.toml", LASTING);
+    let pid = |name: &str| -> Option<Pid> {
+        let text = std::fs::read_to_string(place.path(name)).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
+    };
+    let names = ["leader", "child", "service"];
+    let mut running = place.start(&["run", "--data-dir", "data"]);
+    running.wait_until("the command to run", |_| names.iter().all(|name| pid(name).is_some()));
+    let before = names.map(|name| pid(name).unwrap());
+    running.kill();
+    // A killed process takes nobody along: that is what is at stake.
+    assert_eq!(before.map(is_running), [true; 3]);
+
+    names.iter().for_each(|name| std::fs::remove_file(place.path(name)).unwrap());
+    let mut running = place.start(&["run", "--data-dir", "data"]);
+    running.wait_for("ended what was left of commands that ran when the collector last went down processes=2");
+    running.wait_until("the command to run again", |_| names.iter().all(|name| pid(name).is_some()));
+    let is_left = before.map(is_running);
+    let services = [before[2], pid("service").unwrap()];
+    running.stop().exits(0);
+    services.iter().for_each(|pid| kill_process(*pid, Signal::KILL).unwrap());
+    assert_eq!(is_left, [false, false, true]);
+    let history = place.tripline(&["outputs", "--format", "json", "--data-dir", "data"]).text();
+    assert_eq!(json_lines(&history).len(), 2, "{history}");
+}
+
+/// Whether a process has not ended; a zombie has.
+fn is_running(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
 
 #[test]
 fn a_process_that_is_killed_at_random_times_loses_nothing_and_doubles_nothing() {

@@ -20,7 +20,7 @@ use crate::runner::{self, Outcome, execute};
 use crate::spool::thread::{self, SpoolGone, SpoolHandle};
 use crate::spool::{End, Intent, Spool, SpoolError};
 use crate::timetable::Timetable;
-use crate::{ActivePlan, Identity, Observer, PlannedCommand, Progress, Settings, Stop, VERSION};
+use crate::{ActivePlan, Identity, Observer, PlannedCommand, Progress, Settings, Stop, VERSION, leftbehind};
 
 /// A collector, ready to run.
 #[derive(Clone, Debug)]
@@ -76,11 +76,21 @@ impl Collector {
     /// The first run of each command is at once, apart from splay. When asked to stop, running commands may finish for
     /// a moment, then they are ended; what can be published at once is published, the rest stays in the spool.
     pub fn run(self, publisher: Box<dyn Publisher>, stop: &Stop) -> Result<Summary, CollectError> {
-        let (spool, recovered) = Spool::open(&self.spool_dir, self.settings.spool_bytes_max)?;
+        let mut left_behind = 0;
+        let (spool, recovered) =
+            Spool::open_after(&self.spool_dir, self.settings.spool_bytes_max, |spool, under_way| {
+                left_behind = leftbehind::end(spool, under_way, self.settings.stop_grace.0);
+            })?;
+        if left_behind > 0 {
+            self.observer.tell(Progress::LeftBehind { processes: left_behind });
+        }
         let spool_id = spool.id();
         if recovered.interrupted > 0 || !recovered.damage.is_empty() {
             let (interrupted, damage) = (recovered.interrupted, recovered.damage);
             self.observer.tell(Progress::Recovered { interrupted, damage });
+        }
+        if recovered.lost > 0 {
+            self.observer.tell(Progress::Lost { runs: recovered.lost });
         }
 
         // `halt` ends the collection, for whatever reason; `drain` then ends the publication.
@@ -109,7 +119,7 @@ impl Collector {
             std::thread::Builder::new().name("publish".to_owned()).spawn(work).map_err(CollectError::Start)?
         };
 
-        let runs = event_loop()?.block_on(self.collect(&spool, &wake, stop, &halt));
+        let runs = event_loop()?.block_on(self.collect(&spool, spool_id, &wake, stop, &halt));
 
         drain.ask();
         let _ = wake.try_send(()); // When it is full, it rings already.
@@ -121,7 +131,14 @@ impl Collector {
     }
 
     /// Starts what is due until asked to stop, then ends what still runs. Gives the number of runs that ended.
-    async fn collect(&self, spool: &SpoolHandle, wake: &SyncSender<()>, stop: &Stop, halt: &Stop) -> u64 {
+    async fn collect(
+        &self,
+        spool: &SpoolHandle,
+        spool_id: Uuid,
+        wake: &SyncSender<()>,
+        stop: &Stop,
+        halt: &Stop,
+    ) -> u64 {
         let clock = Clock::start();
         let mut plans = self.plan.watch();
         let mut timetable = Timetable::new(&plans.borrow_and_update());
@@ -132,7 +149,7 @@ impl Collector {
             let decision = timetable.due(now, self.settings.concurrency);
             for slot in decision.start {
                 let (command, at) = timetable.begin(slot, now);
-                let run = self.one_run(command, Due { at, clock }, spool, halt);
+                let run = self.one_run(command, Due { at, clock }, spool, spool_id, halt);
                 running.spawn(async move { (slot, run.await) });
             }
             tokio::select! {
@@ -172,6 +189,7 @@ impl Collector {
         command: Arc<PlannedCommand>,
         due: Due,
         spool: &SpoolHandle,
+        spool_id: Uuid,
         halt: &Stop,
     ) -> impl Future<Output = Result<(), SpoolGone>> + Send + 'static {
         let (spool, halt) = (spool.clone(), halt.clone());
@@ -181,7 +199,8 @@ impl Collector {
             let ticket = spool.begin(intent).await?;
             observer.tell(Progress::Started { key: command.key.clone() });
             let start_delay = due.clock.elapsed().saturating_sub(due.at);
-            let mut outcome = execute(&command, &halt, stop_grace).await;
+            let mark = leftbehind::mark(spool_id, ticket);
+            let mut outcome = execute(&command, Some(&mark), &halt, stop_grace).await;
             let leftover = outcome.leftover.take();
             let end = End { start_delay_ms: Some(runner::millis(start_delay)), ..end(outcome) };
             let mut finished = Progress::Finished {
@@ -219,7 +238,7 @@ impl Collector {
 /// Runs one command once, now, and gives its run; nothing is spooled or published. The run id is made up. When asked
 /// to stop, the command is ended and its run is interrupted.
 pub fn run_once(command: &PlannedCommand, identity: &Identity, stop: &Stop) -> Result<Run, CollectError> {
-    let outcome = event_loop()?.block_on(execute(command, stop, Duration::ZERO));
+    let outcome = event_loop()?.block_on(execute(command, None, stop, Duration::ZERO));
     let id = RunId { spool: Uuid::new_v4(), sequence: 1 };
     Ok(intent(command, identity).ended(id, end(outcome)))
 }

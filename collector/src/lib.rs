@@ -20,6 +20,7 @@ pub mod collect;
 pub mod config;
 pub mod duration;
 pub mod exchange;
+mod leftbehind;
 pub mod observe;
 pub mod ossec_conf;
 pub mod plan;

@@ -17,10 +17,20 @@ pub enum Progress {
         /// Damage that was found, one text per place.
         damage: Vec<String>,
     },
-    /// Damage was found in the spool while it was read for publication; the runs in there are lost.
+    /// What was left of runs that a killed collector had under way was ended.
+    LeftBehind {
+        /// How many processes.
+        processes: usize,
+    },
+    /// Damage was found in the spool while it was read for publication.
     Damaged {
         /// Where.
         what: String,
+    },
+    /// Damage has taken runs that were not yet published. Gap events tell it to the processor.
+    Lost {
+        /// How many runs.
+        runs: u64,
     },
     /// Another plan has taken the place of the one before.
     Planned {
@@ -110,7 +120,16 @@ impl Observer {
                     tracing::error!("the spool is damaged: {what}");
                 }
             }
+            Progress::LeftBehind { processes } => {
+                tracing::warn!(processes, "ended what was left of commands that ran when the collector last went down");
+            }
             Progress::Damaged { what } => tracing::error!("the spool is damaged: {what}"),
+            Progress::Lost { runs } => {
+                tracing::error!(
+                    runs,
+                    "damage in the spool has taken runs that were not published; gap events tell of them"
+                );
+            }
             Progress::Planned { commands } => tracing::info!(commands, "the plan was exchanged"),
             Progress::Started { key } => tracing::debug!(command = key.command(), "started"),
             Progress::Finished { id, key, ending, duration_ms, output_bytes, .. } => {

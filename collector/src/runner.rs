@@ -7,6 +7,9 @@
 //! A command that names a user gets that user's groups, `HOME`, `USER` and `LOGNAME` too; who that is is looked up for
 //! each run, so that a change of the user database needs no restart.
 //!
+//! It carries a mark in its environment, by which what is left of it is known when this process is killed
+//! ([`leftbehind`](crate::leftbehind)).
+//!
 //! A process that the command leaves behind may hold the output open for ever. So when the command itself has ended,
 //! the end of its output is waited for a moment only; then the rest of the group is killed, and the run goes on without
 //! it. Processes that left the group (with `setsid`) survive that, and are no longer listened to. One that has closed
@@ -25,7 +28,7 @@ use tripline_schemas::Ending;
 
 use crate::config::CommandLine;
 use crate::user::{Credentials, RunAs};
-use crate::{PlannedCommand, Stop};
+use crate::{PlannedCommand, Stop, leftbehind};
 
 /// How much of the end of standard error is kept, in bytes.
 pub const STDERR_TAIL_BYTES_MAX: usize = 4096;
@@ -89,9 +92,9 @@ enum Cut {
 }
 
 /// Runs a command to its end. Never takes longer than its time limit and some seconds of grace. When asked to stop,
-/// the command may go on for `stop_grace`; then it is ended, and the run is interrupted.
-pub async fn execute(command: &PlannedCommand, stop: &Stop, stop_grace: Duration) -> Outcome {
-    let process = process(command).await;
+/// the command may go on for `stop_grace`; then it is ended, and the run is interrupted. `mark` is the run's mark.
+pub async fn execute(command: &PlannedCommand, mark: Option<&str>, stop: &Stop, stop_grace: Duration) -> Outcome {
+    let process = process(command, mark).await;
     let started = Timestamp::now();
     let clock = Instant::now();
     let mut child = match process.and_then(|mut process| process.spawn().map_err(|error| why(command, &error))) {
@@ -168,7 +171,7 @@ pub async fn execute(command: &PlannedCommand, stop: &Stop, stop_grace: Duration
 }
 
 /// The process to start, or why there is none.
-async fn process(command: &PlannedCommand) -> Result<Command, String> {
+async fn process(command: &PlannedCommand, mark: Option<&str>) -> Result<Command, String> {
     let mut process = match &command.command {
         CommandLine::Shell(text) => {
             let mut shell = Command::new("/bin/sh");
@@ -191,6 +194,7 @@ async fn process(command: &PlannedCommand) -> Result<Command, String> {
         process.current_dir(directory);
     }
     process.envs(&command.environment);
+    process.envs(mark.map(|mark| (leftbehind::VARIABLE, mark)));
     Ok(process)
 }
 

@@ -16,7 +16,7 @@ use crate::{DecodeError, Ending, Headers, Key, Record, Run};
 pub enum Event {
     /// `tripline.output.v1`: a run and what it printed.
     Output(Run),
-    /// `tripline.gap.v1`: runs that the collector had to drop.
+    /// `tripline.gap.v1`: runs that the collector had to drop, or that damage has taken.
     Gap(Gap),
     /// `tripline.control.v1`: a person's order to the processor.
     Control(Control),
@@ -24,7 +24,8 @@ pub enum Event {
     Heartbeat(Heartbeat),
 }
 
-/// Runs of one command that are gone: the spool was full.
+/// Runs of one command that are gone: the spool was full, or a part of it can't be read. When nothing is left that tells
+/// whose they were, the command is `(unknown)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gap {
     /// Whose runs, of which command.

@@ -104,7 +104,7 @@ fn a_spool_of_a_later_version_is_refused() {
     let run = [&RUN[..], &["--for", "1s"]].concat();
     place.tripline(&run).exits(0);
     let spool = place.read("data/spool/spool.json");
-    place.write("data/spool/spool.json", spool.replace("\"format\":1", "\"format\":99"));
+    place.write("data/spool/spool.json", spool.replace("\"format\":2", "\"format\":99"));
     place.tripline(&run).exits(5).says(&["the spool `data/spool` has format 99", "use a newer version"]);
     place.write("data/spool/spool.json", spool);
     place.tripline(&run).exits(0);

@@ -116,3 +116,20 @@ fn what_init_says_to_do_next_works() {
     assert!(elsewhere.contains("  tripline -C box/tripline.toml check"), "{elsewhere}");
     place.tripline(&["-C", "box/tripline.toml", "test", "box/rules"]).exits(0);
 }
+
+#[test]
+fn init_writes_the_time_zone_of_this_machine_when_it_has_a_name() {
+    let place = Place::new();
+    let init = |dir: &str, zone: &str| {
+        let mut init = place.command(&["init", dir]);
+        init.env("TZ", zone);
+        place.run(init, b"").exits(0);
+        place.read(&format!("{dir}/tripline.toml"))
+    };
+    let settings = init("named", "Europe/Vienna");
+    assert!(settings.contains("\ntime_zone = \"Europe/Vienna\"\n"), "{settings}");
+    place.tripline(&["-C", "named/tripline.toml", "check"]).exits(0);
+    // A rule of thumb such as this has no name that anybody could look up.
+    let settings = init("unnamed", "XYZ-3");
+    assert!(settings.contains("\n# time_zone = \"Europe/Berlin\"\n"), "{settings}");
+}

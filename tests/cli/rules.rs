@@ -269,3 +269,16 @@ fn whatever_a_rule_file_holds_is_a_finding_with_its_place() {
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{name}");
     }
 }
+
+#[test]
+fn a_named_pipe_is_refused_rather_than_waited_for_and_standard_input_is_read() {
+    let place = Place::new();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.path("rules.xml"), mode).unwrap();
+    let told = ["could not read `rules.xml`: it is a named pipe", "/dev/stdin"];
+    place.tripline(&["check", "rules.xml"]).exits(2).says(&told);
+    place.tripline(&["logtest", "--rules", "rules.xml"]).exits(2).says(&told);
+    let ran = place.with_input(&["check", "/dev/stdin", "--format", "json"], crate::RULES.as_bytes()).exits(0);
+    let report: serde_json::Value = serde_json::from_slice(&ran.out).unwrap();
+    assert_eq!(report["summary"]["rules"], 1);
+}

@@ -28,7 +28,7 @@ fn run(spec: CommandSpec) -> Outcome {
 
 fn run_until(spec: CommandSpec, stop: &Stop) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(execute(&plan(spec), stop, Duration::ZERO))
+    runtime.block_on(execute(&plan(spec), None, stop, Duration::ZERO))
 }
 
 /// Whether a process is there and not just waiting to be reaped.

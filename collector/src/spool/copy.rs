@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::frame::{Bad, Entry};
-use super::read::{SegmentReader, cut_off, named};
+use super::frame::Entry;
+use super::read::{SegmentReader, Step, cut_off};
 use super::{SpoolError, dir, segment};
 
 /// What a look at a spool found.
@@ -60,11 +60,12 @@ fn copy_segment(from: &Path, to: &Path) -> Result<bool, SpoolError> {
 pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
     let mut check = SpoolCheck::default();
     let known = match dir::describe(dir) {
-        Ok(description) => Some(description),
+        Ok(description) => description,
         Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error @ SpoolError::NotASpool { .. }) => {
+            // What checks the frames is in that file, too.
             check.damage.push(error.to_string());
-            None
+            return Ok(Some(check));
         }
         Err(error) => return Err(error),
     };
@@ -74,42 +75,41 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
     for number in &numbers {
         let mut next_sequence = before.map_or(1, |(_, next)| next);
         let path = segment::path(dir, *number);
-        let mut reader = match SegmentReader::open(&path, *number, 0, None) {
+        let mut reader = match SegmentReader::open(&path, known.seal(*number), *number, 0, None) {
             Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue, // Published.
             opened => opened?,
         };
+        let mut is_whole = true;
         loop {
             match reader.next()? {
-                None => {
-                    before = Some((*number, next_sequence));
-                    break;
-                }
-                Some(Ok(Entry::End { sequence, .. })) => {
+                Step::End => break,
+                Step::Frame(Entry::End { sequence, .. }) => {
                     check.runs += 1;
                     next_sequence = sequence + 1;
                 }
-                Some(Ok(Entry::Start(snapshot))) => {
+                Step::Frame(Entry::Start(snapshot)) => {
                     if let Some((last, next)) = before
                         && last + 1 == *number
-                        && let Some(lost) = snapshot.lost_before(next)
+                        && let Some(missing) = snapshot.missing_from(next)
+                        && let lost @ 1.. = snapshot.not_told(missing)
                     {
                         check.damage.push(cut_off(&segment::path(dir, last), lost));
                     }
                     next_sequence = snapshot.next_sequence;
-                    if known.as_ref().is_some_and(|known| !known.has(snapshot.spool)) {
+                    if !known.has(snapshot.spool) {
                         check.damage.push(format!("`{}` belongs to another spool", path.display()));
                     }
                 }
-                Some(Ok(_)) => {}
+                Step::Frame(_) => {}
                 // What a crash leaves, or a collector that is just writing.
-                Some(Err(Bad::Torn)) if Some(number) == numbers.last() => break,
-                Some(Err(_)) => {
-                    check.damage.push(named(&path, reader.offset, reader.end));
-                    before = None;
-                    break;
+                Step::Torn(_) if Some(number) == numbers.last() => {}
+                Step::Torn(damage) | Step::Damage(damage) => {
+                    check.damage.push(damage.to_string());
+                    is_whole = false;
                 }
             }
         }
+        before = is_whole.then_some((*number, next_sequence));
     }
     Ok(Some(check))
 }

@@ -5,11 +5,12 @@
 //! the same, inverted      4 bytes: a damaged length is not taken for a frame that is cut off
 //! kind                    1 byte
 //! payload
-//! check                   8 bytes: the beginning of the BLAKE3 hash of segment number, offset, kind and payload
+//! check                   8 bytes: the beginning of the BLAKE3 hash of segment number, offset, kind and payload, keyed with
+//!                         a secret of the spool ([`Seal`])
 //! ```
 //!
-//! Since its place is part of the check, a frame is valid only where it was written. That the payload may come from
-//! a hostile command does not matter: lengths are never searched for in it.
+//! Since its place is part of the check, a frame is valid only where it was written. Since the check is keyed, no output of
+//! a hostile command holds something that passes for a frame; so after damage the next good one can be searched for.
 
 use serde::{Deserialize, Serialize};
 use tripline_schemas::event::Gap;
@@ -26,6 +27,15 @@ pub(super) const HEADER: usize = 4 + 4;
 const CHECK: usize = 8;
 /// No frame with the end of a run is shorter, in bytes: it holds at least ticket, number, and the tags of a record.
 pub(super) const END_BYTES_MIN: u64 = OVERHEAD as u64 + 8 + 8 + 6;
+
+/// Makes and proves the checks of a segment's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seal {
+    /// By everybody: segments of format 1. Damage in them reaches to their end.
+    Plain,
+    /// By whoever knows the spool's secret.
+    Keyed([u8; 32]),
+}
 
 /// What a frame holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +75,23 @@ pub(super) struct Snapshot {
     pub(super) gaps: Vec<Gap>,
     /// The segments before this one that still count; others may be removed.
     pub(super) segments: Vec<u64>,
+    /// Numbers, first and last, that no frame has and nothing more is to be told of: their runs were lost by damage and are
+    /// in `gaps` or were told already, or they were left out since damage may have used them.
+    #[serde(default)]
+    pub(super) settled: Vec<(u64, u64)>,
 }
 
 impl Snapshot {
-    /// How many runs are missing when the segments before this one end before the run with this number; those that are
-    /// published are not missed.
-    pub(super) fn lost_before(&self, next_sequence: u64) -> Option<u64> {
-        let lost = self.next_sequence.saturating_sub(next_sequence.max(self.published + 1));
-        (lost > 0).then_some(lost)
+    /// The numbers, first and last, that are missing when the segments before this one end before the run with this
+    /// number.
+    pub(super) fn missing_from(&self, next_sequence: u64) -> Option<(u64, u64)> {
+        (next_sequence < self.next_sequence).then(|| (next_sequence, self.next_sequence - 1))
+    }
+
+    /// How many of these numbers nothing was told of yet: they are neither published nor settled.
+    pub(super) fn not_told(&self, (first, last): (u64, u64)) -> u64 {
+        let is_settled = self.settled.iter().any(|(from, to)| (*from..=*to).contains(&last));
+        if is_settled { 0 } else { (last + 1).saturating_sub(first.max(self.published + 1)) }
     }
 }
 
@@ -92,7 +111,7 @@ const PUBLISHED: u8 = 4;
 const OFFERED: u8 = 5;
 
 /// The frame of an entry, at this place.
-pub(super) fn encode(entry: &Entry, segment: u64, offset: u64) -> Vec<u8> {
+pub(super) fn encode(entry: &Entry, seal: Seal, segment: u64, offset: u64) -> Vec<u8> {
     let mut frame = vec![0; HEADER + 1];
     frame[HEADER] = match entry {
         Entry::Start(snapshot) => {
@@ -122,7 +141,7 @@ pub(super) fn encode(entry: &Entry, segment: u64, offset: u64) -> Vec<u8> {
     let len = u32::try_from(frame.len() - HEADER - 1).expect("outputs are limited far below 4 GiB");
     frame[..4].copy_from_slice(&len.to_le_bytes());
     frame[4..HEADER].copy_from_slice(&(!len).to_le_bytes());
-    let check = check(segment, offset, &frame[HEADER..]);
+    let check = check(seal, segment, offset, &frame[HEADER..]);
     frame.extend_from_slice(&check);
     frame
 }
@@ -136,12 +155,12 @@ pub(super) fn frame_len(header: [u8; HEADER]) -> Result<usize, Bad> {
 }
 
 /// Reads the frame at the beginning of `bytes`, which lie at this place; gives its length too.
-pub(super) fn decode(bytes: &[u8], segment: u64, offset: u64) -> Result<(Entry, usize), Bad> {
+pub(super) fn decode(bytes: &[u8], seal: Seal, segment: u64, offset: u64) -> Result<(Entry, usize), Bad> {
     let header = bytes.first_chunk::<HEADER>().ok_or(Bad::Torn)?;
     let len = frame_len(*header)?;
     let body_and_check = bytes.get(HEADER..len).ok_or(Bad::Torn)?;
     let (body, stored) = body_and_check.split_at(len - HEADER - CHECK);
-    if check(segment, offset, body) != stored {
+    if check(seal, segment, offset, body) != stored {
         return Err(Bad::Damaged);
     }
     let entry = decode_payload(body[0], &body[1..]).ok_or(Bad::Damaged)?;
@@ -165,8 +184,11 @@ fn decode_payload(kind: u8, payload: &[u8]) -> Option<Entry> {
     Some(entry)
 }
 
-fn check(segment: u64, offset: u64, body: &[u8]) -> [u8; CHECK] {
-    let mut hasher = blake3::Hasher::new();
+fn check(seal: Seal, segment: u64, offset: u64, body: &[u8]) -> [u8; CHECK] {
+    let mut hasher = match seal {
+        Seal::Plain => blake3::Hasher::new(),
+        Seal::Keyed(key) => blake3::Hasher::new_keyed(&key),
+    };
     hasher.update(&segment.to_le_bytes()).update(&offset.to_le_bytes()).update(body);
     let mut check = [0; CHECK];
     hasher.finalize_xof().fill(&mut check);
@@ -248,6 +270,8 @@ mod tests {
 
     use super::*;
 
+    const SEAL: Seal = Seal::Keyed([7; 32]);
+
     fn entries() -> Vec<Entry> {
         let intent = Intent {
             key: Key::new("web-1", "df -P").unwrap(),
@@ -275,8 +299,8 @@ mod tests {
     #[test]
     fn an_entry_comes_back_as_it_was_written() {
         for entry in entries() {
-            let frame = encode(&entry, 2, 100);
-            assert_eq!(decode(&frame, 2, 100), Ok((entry.clone(), frame.len())));
+            let frame = encode(&entry, SEAL, 2, 100);
+            assert_eq!(decode(&frame, SEAL, 2, 100), Ok((entry.clone(), frame.len())));
             if matches!(entry, Entry::End { .. }) {
                 assert!(frame.len() as u64 >= END_BYTES_MIN);
             }
@@ -286,9 +310,9 @@ mod tests {
     #[test]
     fn a_frame_that_is_cut_off_anywhere_is_torn() {
         for entry in entries() {
-            let frame = encode(&entry, 2, 100);
+            let frame = encode(&entry, SEAL, 2, 100);
             for len in 0..frame.len() {
-                assert_eq!(decode(&frame[..len], 2, 100), Err(Bad::Torn));
+                assert_eq!(decode(&frame[..len], SEAL, 2, 100), Err(Bad::Torn));
             }
         }
     }
@@ -296,13 +320,15 @@ mod tests {
     #[test]
     fn a_flipped_bit_or_another_place_is_never_taken_for_a_frame() {
         for entry in entries() {
-            let frame = encode(&entry, 2, 100);
-            assert!(decode(&frame, 3, 100).is_err());
-            assert!(decode(&frame, 2, 101).is_err());
+            let frame = encode(&entry, SEAL, 2, 100);
+            assert!(decode(&frame, SEAL, 3, 100).is_err());
+            assert!(decode(&frame, SEAL, 2, 101).is_err());
+            assert!(decode(&frame, Seal::Keyed([8; 32]), 2, 100).is_err());
+            assert!(decode(&frame, Seal::Plain, 2, 100).is_err());
             for bit in 0..frame.len() * 8 {
                 let mut damaged = frame.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(decode(&damaged, 2, 100), Err(Bad::Damaged), "bit {bit}");
+                assert_eq!(decode(&damaged, SEAL, 2, 100), Err(Bad::Damaged), "bit {bit}");
             }
         }
     }

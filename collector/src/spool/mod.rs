@@ -27,8 +27,10 @@
 //! segments can go as soon as their runs are published, or when the spool is full.
 //!
 //! A frame that is cut off at the end of the last segment is what a crash leaves: nobody relied on it. Everything else
-//! that can't be read is damage: it is named, the rest of that segment is skipped, the numbers it may have used are
-//! never used again, and the file is kept as `*.damaged`.
+//! that can't be read is damage: it is named with its bytes, reading goes on at the next good frame, and the file is
+//! kept as `*.damaged`. Runs that it took are told: as interrupted when their intent is left, else by [`Gap`] events, of
+//! the command whose run it was or of [`UNKNOWN_COMMAND`] (see `lost.rs`). How many are gone is known from the numbers
+//! around them, except at the very end of the last segment; numbers that may have been used there are never used again.
 //!
 //! A copy ([`copy()`]) takes an id of its own when it is opened, since the original goes on giving numbers.
 //!
@@ -40,13 +42,14 @@ mod copy;
 mod dir;
 mod error;
 mod frame;
+mod lost;
 mod read;
 mod recover;
 mod room;
 mod segment;
 pub(crate) mod thread;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -58,14 +61,17 @@ use tripline_schemas::{Ending, Format, Key, Record, Run, RunId};
 use uuid::Uuid;
 
 pub use copy::{SpoolCheck, copy, verify};
+use dir::Description;
 pub use error::SpoolError;
 use frame::{Entry, Snapshot};
+pub use lost::UNKNOWN_COMMAND;
+use read::Damage;
 use segment::{Active, Closed};
 
 /// The smallest bound for a spool's size, in bytes.
 pub const SPOOL_BYTES_MIN: u64 = 256 * 1024;
 /// The version of the files; a newer one is refused.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// A batch for the log ends with the run that reaches this size, in bytes; in small spools earlier.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// A batch for the log has at most this many records.
@@ -140,6 +146,8 @@ pub struct Recovered {
     pub interrupted: u64,
     /// What was damaged, one text per place.
     pub damage: Vec<String>,
+    /// How many runs are gone by that, those that are among the interrupted not counted. Gap events tell of them.
+    pub lost: u64,
 }
 
 /// Events to publish, in order.
@@ -169,7 +177,7 @@ pub struct Dropped {
 #[derive(Debug)]
 pub struct Spool {
     dir: PathBuf,
-    id: Uuid,
+    identity: Description,
     bytes_max: u64,
     /// New frames go into a next segment when this one has grown so large.
     segment_bytes: u64,
@@ -195,6 +203,14 @@ pub struct Spool {
     /// The last number of the batch that is being published, and where to read on after it.
     batch: Option<(u64, Cursor)>,
     dropped: Option<Dropped>,
+    /// See [`Snapshot::settled`].
+    settled: Vec<(u64, u64)>,
+    /// Where damage is known to begin.
+    damaged_at: BTreeSet<Cursor>,
+    /// Damage was found that gaps don't tell of yet.
+    has_new_damage: bool,
+    /// Runs that are gone by damage, since the last time somebody asked.
+    lost: u64,
     /// Locked as long as the spool is open.
     _lock: File,
     #[cfg(test)]
@@ -212,18 +228,32 @@ impl Spool {
     /// Opens the spool in this directory, or makes one; ends the runs that were interrupted. `bytes_max` bounds its
     /// size on disk, apart from the runs that are being published.
     pub fn open(dir: &Path, bytes_max: u64) -> Result<(Spool, Recovered), SpoolError> {
+        Spool::open_after(dir, bytes_max, |_, _| {})
+    }
+
+    /// The same; before the runs that were under way are ended in the spool, `end` may do it in the world. It gets the id
+    /// of the spool and their tickets.
+    pub fn open_after(
+        dir: &Path,
+        bytes_max: u64,
+        end: impl FnOnce(Uuid, &[Ticket]),
+    ) -> Result<(Spool, Recovered), SpoolError> {
         let bytes_max = bytes_max.max(SPOOL_BYTES_MIN);
         let segment_bytes = (bytes_max / 16).min(16 * 1024 * 1024);
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(SpoolError::io("create directory", dir))?;
         let lock = dir::lock(dir)?;
-        let identity = dir::identify(dir)?;
-        let id = identity.id();
+        let mut identity = dir::identify(dir)?;
 
         let found = recover::read(dir, &identity)?;
+        let under_way: Vec<Ticket> = found.open.keys().copied().collect();
+        end(identity.id(), &under_way);
+        if found.numbers_are_gone {
+            identity = dir::rename(dir, identity)?;
+        }
         let number = found.next_segment;
         let snapshot = Snapshot {
             format: FORMAT_VERSION,
-            spool: id,
+            spool: identity.id(),
             segment: number,
             next_sequence: found.next_sequence,
             next_ticket: found.next_ticket,
@@ -232,11 +262,12 @@ impl Spool {
             open: found.open.clone().into_iter().collect(),
             gaps: found.gaps.clone(),
             segments: found.closed.iter().map(|closed| closed.number).collect(),
+            settled: found.settled.clone(),
         };
-        let active = Active::create(dir, &snapshot)?;
+        let active = Active::create(dir, identity.seal(number), &snapshot)?;
         let mut spool = Spool {
             dir: dir.to_owned(),
-            id,
+            identity,
             bytes_max,
             segment_bytes,
             batch_bytes: BATCH_BYTES_MAX.min(usize::try_from(segment_bytes).unwrap_or(BATCH_BYTES_MAX)),
@@ -251,6 +282,10 @@ impl Spool {
             cursor: Cursor::default(),
             batch: None,
             dropped: None,
+            settled: found.settled,
+            damaged_at: found.damaged_at,
+            has_new_damage: false,
+            lost: 0,
             _lock: lock,
             #[cfg(test)]
             disk_full: Default::default(),
@@ -270,12 +305,12 @@ impl Spool {
         }
         spool.sync()?;
         spool.forget_published()?;
-        Ok((spool, Recovered { interrupted: tickets.len() as u64, damage: found.damage }))
+        Ok((spool, Recovered { interrupted: tickets.len() as u64, damage: found.damage, lost: found.lost }))
     }
 
     /// Names this spool for ever.
     pub fn id(&self) -> Uuid {
-        self.id
+        self.identity.id()
     }
 
     /// Whether everything is published and nothing runs.
@@ -299,7 +334,7 @@ impl Spool {
     ///
     /// When the ticket is not one of an open intent.
     pub fn end(&mut self, ticket: Ticket, end: &End) -> Result<RunId, SpoolError> {
-        let id = RunId { spool: self.id, sequence: self.next_sequence };
+        let id = RunId { spool: self.id(), sequence: self.next_sequence };
         let intent = self.open.get(&ticket).expect("a run that ends has an open intent");
         let record = Event::Output(intent.ended(id, end.clone())).to_record();
         self.append(&Entry::End { ticket, sequence: id.sequence, record })?;
@@ -317,13 +352,33 @@ impl Spool {
     /// The next runs and gaps to publish, in order. Called again before [`published`](Spool::published), it gives the
     /// same ones again, and maybe more.
     pub fn next_batch(&mut self) -> Result<Batch, SpoolError> {
+        let mut damage = Vec::new();
+        let mut batch = self.readable(&mut damage)?;
+        damage.retain(|place| self.damaged_at.insert(place.at));
+        if damage.is_empty() {
+            return Ok(batch);
+        }
+        self.has_new_damage = true;
+        match self.rotate() {
+            // The gaps are there now, in their order among the runs.
+            Ok(()) => batch = self.readable(&mut Vec::new())?,
+            // Without room they can't be kept; the next segment will have them.
+            Err(error) if error.is_disk_full() => {}
+            Err(error) => return Err(error),
+        }
+        batch.damage = damage.iter().map(ToString::to_string).collect();
+        Ok(batch)
+    }
+
+    /// The next runs and gaps, as far as frames can be read.
+    fn readable(&mut self, damage: &mut Vec<Damage>) -> Result<Batch, SpoolError> {
         let mut batch = Batch { through: self.published, ..Batch::default() };
         let mut gaps = self.gaps.iter().peekable();
         let mut bytes = 0;
         let mut reader = read::Reader::new(&self.closed, &self.active, self.cursor);
         let mut after = self.cursor;
         let mut is_full = false;
-        while let Some(found) = reader.next(&mut batch.damage)? {
+        while let Some(found) = reader.next(damage)? {
             if let Entry::End { sequence, record, .. } = found.entry
                 && sequence > self.published
             {
@@ -369,6 +424,7 @@ impl Spool {
         self.published = through;
         self.cursor = after;
         self.gaps.retain(|gap| gap.last > through);
+        self.settled.retain(|(_, last)| *last > through);
         // Needs no sync of its own: without it the log gets a batch once more after a restart.
         self.note(&Entry::Published { through })?;
         self.forget_published()
@@ -377,6 +433,11 @@ impl Spool {
     /// What was dropped since the last call, because the spool was full.
     pub fn take_dropped(&mut self) -> Option<Dropped> {
         self.dropped.take()
+    }
+
+    /// How many runs damage has taken, as far as it was found since the last call. Gap events tell of them.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// Its size on disk, in bytes.

@@ -8,10 +8,10 @@ use tripline_schemas::event::{Event, Gap};
 
 use super::frame::Snapshot;
 use super::segment::{Active, Closed};
-use super::{Dropped, FORMAT_VERSION, Spool, SpoolError, read};
+use super::{Dropped, FORMAT_VERSION, Spool, SpoolError, read, recover};
 
 impl Spool {
-    /// Begins a new segment; drops the oldest when the spool is full.
+    /// Begins a new segment; drops the oldest when the spool is full, and tells what damage has taken.
     pub(super) fn rotate(&mut self) -> Result<(), SpoolError> {
         self.active.sync()?;
         let condemned = self.condemn();
@@ -20,9 +20,9 @@ impl Spool {
         let mut segments: Vec<u64> = self.closed.iter().map(|closed| closed.number).collect();
         segments.push(self.active.number);
         segments.retain(|number| !condemned.contains(number));
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             format: FORMAT_VERSION,
-            spool: self.id,
+            spool: self.id(),
             segment: self.active.number + 1,
             next_sequence: self.next_sequence,
             next_ticket: self.next_ticket,
@@ -31,12 +31,27 @@ impl Spool {
             open: self.open.clone().into_iter().collect(),
             gaps,
             segments,
+            settled: self.settled.clone(),
         };
+        let mut lost = 0;
+        if self.has_new_damage {
+            let found = recover::look(&self.dir, &self.identity, &snapshot)?;
+            snapshot.gaps.extend(found.gaps);
+            snapshot.gaps.sort_by_key(|gap| gap.last);
+            snapshot.settled.extend(found.settled);
+            lost = found.runs;
+        }
         // From here on the gaps are durable, so the runs may go.
-        let active = Active::create(&self.dir, &snapshot)?;
+        let active = Active::create(&self.dir, self.identity.seal(snapshot.segment), &snapshot)?;
         let before = std::mem::replace(&mut self.active, active);
         self.closed.push_back(before.close());
         self.gaps = snapshot.gaps;
+        self.settled = snapshot.settled;
+        self.has_new_damage = false;
+        self.lost += lost;
+        for closed in &mut self.closed {
+            closed.is_damaged |= self.damaged_at.iter().any(|at| at.segment == closed.number);
+        }
         if dropped.runs > 0 {
             self.dropped = Some(match self.dropped {
                 None => dropped,
@@ -72,12 +87,13 @@ impl Spool {
     }
 
     /// The gaps there are when these segments are gone, by their last number.
-    fn gaps_with(&self, condemned: &BTreeSet<u64>) -> Result<(Vec<Gap>, Dropped), SpoolError> {
+    fn gaps_with(&mut self, condemned: &BTreeSet<u64>) -> Result<(Vec<Gap>, Dropped), SpoolError> {
         let mut gaps = self.gaps.clone();
         let mut runs = 0;
         let mut commands = BTreeSet::new();
         for closed in self.closed.iter().filter(|closed| condemned.contains(&closed.number)) {
-            for (sequence, record) in read::ends(closed)? {
+            let mut damage = Vec::new();
+            for (sequence, record) in read::ends(closed, &mut damage)? {
                 let Ok(Event::Output(run)) = Event::from_record(&record) else { continue };
                 if sequence <= self.offered {
                     continue;
@@ -102,6 +118,9 @@ impl Spool {
                         time: Timestamp::now(),
                     }),
                 }
+            }
+            for place in damage {
+                self.has_new_damage |= self.damaged_at.insert(place.at);
             }
         }
         gaps.sort_by_key(|gap| gap.last);

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
-use super::frame::{Entry, Snapshot, encode};
+use super::frame::{Entry, Seal, Snapshot, encode};
 
 /// Where a segment lies.
 pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
@@ -42,6 +42,8 @@ pub(super) struct Active {
     pub(super) number: u64,
     pub(super) path: PathBuf,
     file: File,
+    /// How its frames are checked.
+    pub(super) seal: Seal,
     /// Whole frames end here; nothing is behind.
     pub(super) len: u64,
     /// What is durable of them.
@@ -52,9 +54,9 @@ pub(super) struct Active {
 
 impl Active {
     /// Makes a new segment that begins with this snapshot; durable when it returns. Nothing is left when it can't.
-    pub(super) fn create(dir: &Path, snapshot: &Snapshot) -> Result<Active, SpoolError> {
+    pub(super) fn create(dir: &Path, seal: Seal, snapshot: &Snapshot) -> Result<Active, SpoolError> {
         let path = path(dir, snapshot.segment);
-        let frame = encode(&Entry::Start(Box::new(snapshot.clone())), snapshot.segment, 0);
+        let frame = encode(&Entry::Start(Box::new(snapshot.clone())), seal, snapshot.segment, 0);
         let written =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(|mut file| {
                 file.write_all(&frame)?;
@@ -68,12 +70,12 @@ impl Active {
         sync_dir(dir)?;
         let len = frame.len() as u64;
         let last_sequence = snapshot.next_sequence - 1;
-        Ok(Active { number: snapshot.segment, path, file, len, synced_len: len, last_sequence })
+        Ok(Active { number: snapshot.segment, path, file, seal, len, synced_len: len, last_sequence })
     }
 
     /// Writes a frame; not yet durable. When it can't be written whole, the file is as before.
     pub(super) fn append(&mut self, entry: &Entry) -> Result<(), SpoolError> {
-        let frame = encode(entry, self.number, self.len);
+        let frame = encode(entry, self.seal, self.number, self.len);
         if let Err(error) = self.file.write_all(&frame) {
             self.file.set_len(self.len).map_err(SpoolError::io("shorten", &self.path))?;
             self.file.seek(SeekFrom::Start(self.len)).map_err(SpoolError::io("seek in", &self.path))?;
@@ -98,6 +100,7 @@ impl Active {
         Closed {
             number: self.number,
             path: self.path,
+            seal: self.seal,
             len: self.len,
             last_sequence: self.last_sequence,
             is_damaged: false,
@@ -110,11 +113,13 @@ impl Active {
 pub(super) struct Closed {
     pub(super) number: u64,
     pub(super) path: PathBuf,
-    /// What can be read of it, in bytes.
+    /// How its frames are checked.
+    pub(super) seal: Seal,
+    /// Where its last good frame ends, in bytes.
     pub(super) len: u64,
     /// The number of the last run in here, or in an earlier segment.
     pub(super) last_sequence: u64,
-    /// There is more in the file that can't be read.
+    /// Something in the file can't be read.
     pub(super) is_damaged: bool,
 }
 

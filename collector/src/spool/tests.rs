@@ -125,7 +125,7 @@ fn an_intent_without_an_end_becomes_an_interrupted_run_once() {
     spool.sync().unwrap();
     drop(spool);
     let (spool, recovered) = Spool::open(dir.path(), SPOOL_BYTES_MIN).unwrap();
-    assert_eq!(recovered, Recovered { interrupted: 1, damage: vec![] });
+    assert_eq!(recovered, Recovered { interrupted: 1, ..Recovered::default() });
     drop(spool);
     let mut spool = open(dir.path());
     let events = drain(&mut spool);
@@ -155,8 +155,8 @@ fn a_spool_of_a_later_version_is_refused() {
     drop(open(dir.path()));
     let description = dir.path().join("spool.json");
     let text = fs::read_to_string(&description).unwrap();
-    fs::write(&description, text.replace("\"format\":1", "\"format\":2")).unwrap();
-    assert!(matches!(Spool::open(dir.path(), 0), Err(SpoolError::Newer { found: 2, .. })));
+    fs::write(&description, text.replace("\"format\":2", "\"format\":3")).unwrap();
+    assert!(matches!(Spool::open(dir.path(), 0), Err(SpoolError::Newer { found: 3, .. })));
     fs::write(&description, "{").unwrap();
     assert!(matches!(Spool::open(dir.path(), 0), Err(SpoolError::NotASpool { .. })));
 }
@@ -221,16 +221,23 @@ fn damage_is_named_and_the_rest_of_the_spool_is_published() {
     assert_eq!(recovered.damage.len(), 1);
     assert!(recovered.damage[0].contains("0000000002.seg` can't be read from byte "), "{:?}", recovered.damage);
     assert_eq!(spool.next_sequence, next);
-    let numbers: Vec<u64> = drain(&mut spool)
-        .into_iter()
-        .map(|event| match event {
+    // One run is gone, and it is known whose it was.
+    assert_eq!(recovered.lost, 1);
+    let mut expected = 1;
+    for event in drain(&mut spool) {
+        let number = match event {
             Event::Output(run) => run.id.sequence,
+            Event::Gap(gap) => {
+                assert_eq!((gap.key.command(), gap.runs, gap.first), ("a", 1, gap.last));
+                assert!(gap.last > next / 3 && gap.last < next - 1);
+                gap.last
+            }
             other => panic!("{other:?}"),
-        })
-        .collect();
-    assert!(numbers.is_sorted());
-    assert!(numbers.len() < next as usize - 1 && numbers.len() > next as usize / 2);
-    assert_eq!(numbers.last(), Some(&(next - 1)));
+        };
+        assert_eq!(number, expected);
+        expected += 1;
+    }
+    assert_eq!(expected, next);
     assert!(paths[1].with_extension("damaged").exists());
     assert!(!paths[1].exists());
 }
@@ -373,7 +380,7 @@ fn a_full_disk_changes_nothing_and_work_goes_on_when_there_is_room() {
 }
 
 /// What a processor sees of a spool: it drops what is not above the last number.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Ledger {
     last: u64,
     runs: BTreeMap<u64, Run>,
@@ -381,6 +388,16 @@ struct Ledger {
 }
 
 impl Ledger {
+    /// How many runs were told of, by command.
+    fn by_command(&self) -> BTreeMap<String, u64> {
+        let runs = self.runs.values().map(|run| (&run.key, 1));
+        let mut counts = BTreeMap::new();
+        for (key, count) in runs.chain(self.gaps.iter().map(|gap| (&gap.key, gap.runs))) {
+            *counts.entry(key.command().to_owned()).or_default() += count;
+        }
+        counts
+    }
+
     fn take(&mut self, event: Event) {
         let number = match &event {
             Event::Output(run) => run.id.sequence,
@@ -520,7 +537,7 @@ fn a_copy_publishes_what_waits_under_its_old_id_and_gives_new_numbers_under_one_
 
     // Opened twice: what waits under the old id is not set aside as another spool's.
     let (first, recovered) = Spool::open(&copied, SPOOL_BYTES_MIN).unwrap();
-    assert_eq!(recovered, Recovered { interrupted: 1, damage: Vec::new() });
+    assert_eq!(recovered, Recovered { interrupted: 1, ..Recovered::default() });
     let own = first.id();
     assert_ne!(own, id);
     drop(first);
@@ -695,19 +712,32 @@ fn a_damaged_file_of_the_spool_is_told_and_nothing_false_comes_out_of_it() {
             let found = recovered.damage.len();
             assert_eq!(check.unwrap().unwrap().damage.is_empty(), found == 0, "{what}: {:?}", recovered.damage);
             let mut numbers = BTreeSet::new();
+            let mut told = 0;
             for event in drain(&mut spool) {
-                let Event::Output(run) = event else { panic!("{what}: {event:?}") };
+                let run = match event {
+                    Event::Output(run) => run,
+                    Event::Gap(gap) => {
+                        assert!(found > 0 && gap.first > published && gap.last <= 40, "{what}: {gap:?}");
+                        told += gap.runs;
+                        continue;
+                    }
+                    other => panic!("{what}: {other:?}"),
+                };
                 if run.ending == Ending::Interrupted {
                     // Its end was damaged. It has a number of its own, and is no observation.
                     assert!(found > 0 || *file == last, "{what}");
+                    told += 1;
                     continue;
                 }
+                told += u64::from(run.id.sequence > published);
                 assert_eq!(run.id.spool, id, "{what}");
                 assert_eq!(run.output, vec![run.id.sequence as u8 - 1; 1_500], "{what}");
                 numbers.insert(run.id.sequence);
             }
             let missing = (published + 1..=40).filter(|number| !numbers.contains(number)).count();
             assert!(missing == 0 || found > 0 || (*file == last && cuts), "{what}: {missing} are missing");
+            // Of what was cut off the end of a segment, an intent may be all that tells.
+            assert!(cuts || told == 40 - published, "{what}: {told} are told of");
             // One whose `spool.json` names another spool has numbers of its own.
             if spool.id() == id && !(*file == last && cuts) {
                 assert!(run(&mut spool, "big", "next") > 40, "{what}");
@@ -722,3 +752,5 @@ fn since_epoch_or_seed() -> u64 {
     std::env::var("SEED")
         .map_or_else(|_| Timestamp::now().as_microsecond() as u64, |seed| seed.parse().expect("SEED is a number"))
 }
+
+mod damage;

@@ -145,6 +145,9 @@ fn serve(
         if is_writing {
             quiet_until = Instant::now() + SYNC_PAUSE;
         }
+        if let runs @ 1.. = spool.take_lost() {
+            observer.tell(Progress::Lost { runs });
+        }
         if let Some(dropped) = spool.take_dropped() {
             observer.tell(Progress::Dropped { runs: dropped.runs, commands: dropped.commands });
         }
