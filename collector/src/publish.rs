@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tripline_eventlog::{LogError, Publisher};
+use tripline_faults::{Point, point};
 use tripline_schemas::Record;
 use tripline_schemas::event::{Event, Heartbeat};
 
@@ -69,6 +70,7 @@ impl Publication {
         loop {
             match self.publisher.publish(&self.topic, &batch.records) {
                 Ok(()) => {
+                    point(Point::Published);
                     // Without a spool nothing more can be noted; the next batch will find out.
                     let _ = self.spool.published(batch.through);
                     return Ok(true);

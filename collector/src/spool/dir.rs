@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tripline_faults::{Point, point};
 use uuid::Uuid;
 
 use super::{FORMAT_VERSION, SpoolError, segment};
@@ -84,6 +85,7 @@ pub(super) fn identify(dir: &Path) -> Result<Description, SpoolError> {
         Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let new = Description { format: FORMAT_VERSION, spool: Uuid::new_v4(), former: Vec::new(), copied: false };
             write_description(dir, &new)?;
+            point(Point::SpoolMade);
             Ok(new)
         }
         Err(error) => Err(error),

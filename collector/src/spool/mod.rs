@@ -53,6 +53,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tripline_faults::{Point, point};
 use tripline_schemas::event::{Event, Gap};
 use tripline_schemas::{Ending, Format, Key, Record, Run, RunId};
 use uuid::Uuid;
@@ -268,6 +269,9 @@ impl Spool {
             };
             spool.end(*ticket, &end)?;
         }
+        if !tickets.is_empty() {
+            point(Point::SpoolRecovered);
+        }
         spool.sync()?;
         spool.forget_published()?;
         Ok((spool, Recovered { interrupted: tickets.len() as u64, damage: found.damage }))
@@ -287,6 +291,7 @@ impl Spool {
     pub fn begin(&mut self, intent: &Intent) -> Result<Ticket, SpoolError> {
         let ticket = self.next_ticket;
         self.append(&Entry::Begin { ticket, intent: intent.clone() })?;
+        point(Point::IntentWritten);
         self.next_ticket += 1;
         self.open.insert(ticket, intent.clone());
         Ok(ticket)
@@ -303,6 +308,7 @@ impl Spool {
         let intent = self.open.get(&ticket).expect("a run that ends has an open intent");
         let record = Event::Output(intent.ended(id, end.clone())).to_record();
         self.append(&Entry::End { ticket, sequence: id.sequence, record })?;
+        point(Point::EndWritten);
         self.active.last_sequence = id.sequence;
         self.next_sequence += 1;
         self.open.remove(&ticket);
@@ -355,6 +361,7 @@ impl Spool {
             // may count runs that the log has.
             self.note(&Entry::Offered { through: batch.through })?;
             self.offered = batch.through;
+            point(Point::Offered);
         }
         self.batch = Some((batch.through, after));
         Ok(batch)
@@ -371,6 +378,7 @@ impl Spool {
         self.gaps.retain(|gap| gap.last > through);
         // Needs no sync of its own: without it the log gets a batch once more after a restart.
         self.note(&Entry::Published { through })?;
+        point(Point::PublishedNoted);
         self.forget_published()
     }
 
@@ -412,6 +420,7 @@ impl Spool {
             }
             let closed = self.closed.pop_front().expect("there is a first one");
             closed.remove()?;
+            point(Point::SegmentRemoved);
         }
         Ok(())
     }

@@ -17,8 +17,10 @@ use std::{
 
 use rocksdb::{Cache, DBRecoveryMode, ErrorKind};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
+use tripline_faults::{Point, point};
 
 use super::{
+    layout,
     options::EmbeddedOptions,
     rebuild,
     store::{Db, Store},
@@ -165,17 +167,22 @@ pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions, files: Files) ->
     let mut database = options.database();
     database.set_paranoid_checks(files == Files::Whole);
     database.create_if_missing(is_new);
-    database.create_missing_column_families(true);
-    let families = if is_new { Vec::new() } else { families(dir, &database)? };
+    database.create_missing_column_families(is_new);
+    let families = if is_new { layout::FAMILIES.map(str::to_owned).to_vec() } else { families(dir, &database)? };
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     let db = Db::open_cf_descriptors(&database, db_dir(dir), options.families(&families, &cache))
         .map_err(|error| classify_open(dir, error))?;
     if is_new {
+        point(Point::LogMade);
         write_format(dir)?;
+        point(Point::LogNamed);
     }
     let store = Store { db, dir: dir.to_owned(), cache, _claim: Some(claim) };
     rebuild::finish(&store, options)
         .map_err(|error| OpenError::Failed { dir: dir.to_owned(), source: error.into() })?;
+    if files == Files::Whole && store.db.cf_handle(layout::STATE).is_none() {
+        return Err(damaged(dir, layout::NO_STATE));
+    }
     Ok(store)
 }
 

@@ -13,6 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use rocksdb::WriteBatch;
+use tripline_faults::{Point, point};
 
 use super::{
     layout::{self, RecordHead, Tail},
@@ -130,9 +131,11 @@ impl Writer {
             batch.put_cf(&store.family(&topic.family)?, layout::record_key(partition, offset), &value);
             placed.push((partition, offset));
         }
+        point(if urgent { Point::AppendBuilt } else { Point::CommitBuilt });
         if let Err(error) = store.db.write(batch) {
             return Err(self.fail(store, Failure { doing: "write", error }));
         }
+        point(if urgent { Point::AppendWritten } else { Point::CommitWritten });
         for (topic, partition, tail) in moved {
             state.tails.get_mut(&topic.name).expect("was read above")[partition as usize] = tail;
             state.unsynced.push(NewEnd { topic, partition, end: tail.next });
@@ -204,9 +207,11 @@ impl Writer {
                 self.fail(store, Failure { doing: "sync", error });
                 return;
             }
+            point(Point::LogSynced);
             for NewEnd { topic, partition, end } in visible {
                 topic.show(partition, end);
             }
+            point(Point::LogShown);
             self.synced().last = ticket;
             self.news.notify_all();
             done = ticket;
