@@ -9,7 +9,7 @@
 //!   backwards.
 //! * Readers see synced records only. So what a reader has seen stays, at its offset.
 //!
-//! Files, in reading order: `layout` and `codec` (what lies on disk), `open`, `store` (reading), `write` (offsets and
+//! Files, in reading order: `layout` and `codec` (what lies on disk), `open`, `manifest`, `store` (reading), `write` (offsets and
 //! syncing), `reader`, `retention`, and for other processes `protocol`, `server`, `place`, `local`.
 
 use std::{
@@ -36,6 +36,7 @@ mod backup;
 mod codec;
 mod layout;
 mod local;
+mod manifest;
 mod open;
 mod options;
 mod place;
