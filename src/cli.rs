@@ -11,7 +11,7 @@ use crate::units::{self, Span, When};
 
 /// Watches machines by the output of commands, with OSSEC's rules, on Kafka or on an embedded log.
 #[derive(Debug, Parser)]
-#[command(name = "tripline", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "tripline", version = VERSION, about, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Settings file [default: ./tripline.toml when it is there, else /etc/tripline/tripline.toml when it is there]
     #[arg(long, short = 'C', global = true, value_name = "FILE")]
@@ -22,6 +22,13 @@ pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+/// A program that obeys tests says so wherever its version is asked for: nobody is to install it.
+const VERSION: &str = if tripline_faults::ENABLED {
+    concat!(env!("CARGO_PKG_VERSION"), " (compiled for tests with fault-points; not for use)")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine; 1 findings (lint, failed test, differing replay); 2 usage, or rules or settings could not be \

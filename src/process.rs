@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tripline_eventlog::Reader;
 use tripline_eventlog::embedded::EmbeddedLog;
 use tripline_eventlog::kafka::{GroupPositions, KafkaReader};
+use tripline_faults::{Point, point};
 use tripline_processor::embedded::EmbeddedBackend;
-use tripline_processor::kafka::{KafkaBackend, KafkaBackendSettings};
+use tripline_processor::kafka::{KafkaBackend, KafkaBackendSettings, Step};
 use tripline_processor::{ActiveRules, Backend, Options, Summary, shard};
 
 use crate::cli::{Process, Where};
@@ -122,7 +123,23 @@ pub fn kafka_backend(at: &Where, settings: &Settings) -> Result<KafkaBackend, Fa
     let state_dir = local::data_dir(at, settings).join("state");
     let mut backend = KafkaBackendSettings::new(kafka, &settings.application_id, state_dir);
     backend.topics = settings.topic_names();
+    backend.on_step = tripline_faults::ENABLED.then_some(at_step);
     Ok(KafkaBackend::new(backend)?)
+}
+
+/// The steps of the protocol, as points at which tests end the program.
+fn at_step(step: Step) {
+    point(match step {
+        Step::Polled => Point::KafkaPolled,
+        Step::Begun => Point::KafkaBegun,
+        Step::Sent => Point::KafkaSent,
+        Step::Delivered => Point::KafkaDelivered,
+        Step::OffsetsSent => Point::KafkaOffsetsSent,
+        Step::Committed => Point::KafkaCommitted,
+        Step::Applied => Point::KafkaApplied,
+        Step::Restored => Point::KafkaRestored,
+        Step::Assigned => Point::KafkaAssigned,
+    });
 }
 
 /// How the shard loop works under these settings.

@@ -150,7 +150,9 @@ fn every_command_of_the_operating_page_works_in_its_order() {
             let line = match line {
                 _ if line.starts_with("sudo ") || line.starts_with("systemctl ") => continue,
                 "tripline run" => "tripline run --for 4s".to_owned(),
-                _ if line.contains(" --follow") => format!("timeout --foreground --preserve-status --signal=TERM 2 {line}"),
+                _ if line.contains(" --follow") => {
+                    format!("timeout --foreground --preserve-status --signal=TERM 2 {line}")
+                }
                 _ => line.to_owned(),
             };
             let ran = shell(&line);

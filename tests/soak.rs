@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Place, Random, Running, json_lines, test_setting};
+use common::{Place, Random, Running, all_of, json_lines, test_setting};
 use serde_json::Value;
 
 const SECONDS: u64 = 12;
@@ -132,17 +132,6 @@ fn a_long_run_under_kills_loses_nothing_doubles_nothing_and_stops_growing() {
     println!("{kills} kills, {} runs, {} alerts", runs.len(), alerts.len());
     report(&looks);
     nothing_grows(&looks);
-}
-
-/// What a follower of a topic has seen, when it has come to the end.
-fn all_of(place: &Place, topic: &str, mut follower: Running) -> String {
-    let kept = place.tripline(&[topic, "--format", "json", "--data-dir", "data"]).text();
-    let last = kept.lines().last().expect("something was written within the last minute").to_owned();
-    follower.wait_until("the last record", |follower| {
-        let printed = String::from_utf8(follower.printed()).unwrap();
-        printed.ends_with('\n') && printed.lines().last() == Some(&*last)
-    });
-    String::from_utf8(follower.stop().exits(0).out).unwrap()
 }
 
 fn settings(per_kind: usize) -> String {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tripline_eventlog::{LogError, Publisher};
+use tripline_faults::{Point, point};
 use tripline_schemas::event::Heartbeat;
 use tripline_schemas::{Run, RunId};
 use uuid::Uuid;
@@ -201,6 +202,7 @@ impl Collector {
             let start_delay = due.clock.elapsed().saturating_sub(due.at);
             let mark = leftbehind::mark(spool_id, ticket);
             let mut outcome = execute(&command, Some(&mark), &halt, stop_grace).await;
+            point(Point::CommandEnded);
             let leftover = outcome.leftover.take();
             let end = End { start_delay_ms: Some(runner::millis(start_delay)), ..end(outcome) };
             let mut finished = Progress::Finished {

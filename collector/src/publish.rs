@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tripline_eventlog::{LogError, Publisher};
+use tripline_faults::{Point, point};
 use tripline_schemas::event::{Event, Heartbeat};
 use tripline_schemas::{Record, Run};
 
@@ -80,6 +81,7 @@ impl Publication {
         loop {
             match self.deliver(&batch.records) {
                 Ok(()) => {
+                    point(Point::Published);
                     // Without a spool nothing more can be noted; the next batch will find out.
                     let _ = self.spool.published(batch.through);
                     return Ok(true);

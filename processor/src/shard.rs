@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tripline_engine::RuleSet;
+use tripline_faults::{Point, point};
 
 use crate::backend::{Backend, BackendError, CommitUnit, OutputRecord, OutputTopic, Partition, Polled};
 use crate::rules::{ActiveRules, rule_set_record};
@@ -132,6 +133,7 @@ fn process(
             Polled::Assigned(partitions) => {
                 for assigned in partitions {
                     shard.tasks.insert(assigned.partition, Task::new(assigned, backend)?);
+                    point(Point::Assigned);
                 }
                 Vec::new()
             }
@@ -225,6 +227,7 @@ impl Shard {
             batch.commit_within(backend.alert_wait());
         }
         observer.judged(&arrival, &judged);
+        point(Point::Judged);
         Ok(())
     }
 
@@ -270,7 +273,10 @@ impl Shard {
             let record = rule_set_record(rules);
             unit.outputs.push(OutputRecord { topic: OutputTopic::RuleSets, partition: 0, record });
         }
+        let has_checkpoint = parts.iter().any(|(_, checkpoint)| *checkpoint);
+        point(if has_checkpoint { Point::CheckpointBuilt } else { Point::UnitBuilt });
         backend.commit(unit)?;
+        point(if has_checkpoint { Point::CheckpointCommitted } else { Point::UnitCommitted });
         summary.commits += 1;
         if let Some(rules) = publish {
             self.published = Some(*rules.digest());

@@ -4,6 +4,7 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 pub mod kafka;
+pub mod ledger;
 pub mod seed;
 
 use std::fmt;
@@ -284,6 +285,18 @@ impl Log for Embedded {
     fn judge(&self, place: &Place, rules: &[&str]) {
         self.tripline(place, &[&["process", "--until-caught-up"], rules].concat()).exits(0);
     }
+}
+
+/// What a follower of a topic has seen, when it has come to the end.
+#[track_caller]
+pub fn all_of(place: &Place, topic: &str, mut follower: Running) -> String {
+    let kept = place.tripline(&[topic, "--format", "json", "--data-dir", "data"]).text();
+    let last = kept.lines().last().expect("something that was written lately is kept").to_owned();
+    follower.wait_until("the last record", |follower| {
+        let printed = String::from_utf8(follower.printed()).unwrap();
+        printed.ends_with('\n') && printed.lines().last() == Some(&*last)
+    });
+    String::from_utf8(follower.stop().exits(0).out).unwrap()
 }
 
 /// JSON lines.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tripline_faults::{Point, point};
 use uuid::Uuid;
 
 use super::frame::Seal;
@@ -153,6 +154,7 @@ pub(super) fn identify(dir: &Path) -> Result<Description, SpoolError> {
         None => known.with_secret(segment::list(dir)?.last().map_or(0, |last| last + 1)),
     };
     write_description(dir, &known)?;
+    point(Point::SpoolMade);
     Ok(known)
 }
 

@@ -56,6 +56,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tripline_faults::{Point, point};
 use tripline_schemas::event::{Event, Gap};
 use tripline_schemas::{Ending, Format, Key, Record, Run, RunId};
 use uuid::Uuid;
@@ -303,6 +304,9 @@ impl Spool {
             };
             spool.end(*ticket, &end)?;
         }
+        if !tickets.is_empty() {
+            point(Point::SpoolRecovered);
+        }
         spool.sync()?;
         spool.forget_published()?;
         Ok((spool, Recovered { interrupted: tickets.len() as u64, damage: found.damage, lost: found.lost }))
@@ -322,6 +326,7 @@ impl Spool {
     pub fn begin(&mut self, intent: &Intent) -> Result<Ticket, SpoolError> {
         let ticket = self.next_ticket;
         self.append(&Entry::Begin { ticket, intent: intent.clone() })?;
+        point(Point::IntentWritten);
         self.next_ticket += 1;
         self.open.insert(ticket, intent.clone());
         Ok(ticket)
@@ -338,6 +343,7 @@ impl Spool {
         let intent = self.open.get(&ticket).expect("a run that ends has an open intent");
         let record = Event::Output(intent.ended(id, end.clone())).to_record();
         self.append(&Entry::End { ticket, sequence: id.sequence, record })?;
+        point(Point::EndWritten);
         self.active.last_sequence = id.sequence;
         self.next_sequence += 1;
         self.open.remove(&ticket);
@@ -410,6 +416,7 @@ impl Spool {
             // may count runs that the log has.
             self.note(&Entry::Offered { through: batch.through })?;
             self.offered = batch.through;
+            point(Point::Offered);
         }
         self.batch = Some((batch.through, after));
         Ok(batch)
@@ -427,6 +434,7 @@ impl Spool {
         self.settled.retain(|(_, last)| *last > through);
         // Needs no sync of its own: without it the log gets a batch once more after a restart.
         self.note(&Entry::Published { through })?;
+        point(Point::PublishedNoted);
         self.forget_published()
     }
 
@@ -473,6 +481,7 @@ impl Spool {
             }
             let closed = self.closed.pop_front().expect("there is a first one");
             closed.remove()?;
+            point(Point::SegmentRemoved);
         }
         Ok(())
     }

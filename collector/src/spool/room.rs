@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use jiff::Timestamp;
+use tripline_faults::{Point, point};
 use tripline_schemas::event::{Event, Gap};
 
 use super::frame::Snapshot;
@@ -14,6 +15,7 @@ impl Spool {
     /// Begins a new segment; drops the oldest when the spool is full, and tells what damage has taken.
     pub(super) fn rotate(&mut self) -> Result<(), SpoolError> {
         self.active.sync()?;
+        point(Point::SegmentFull);
         let condemned = self.condemn();
         let (gaps, dropped) = self.gaps_with(&condemned)?;
 
@@ -43,6 +45,7 @@ impl Spool {
         }
         // From here on the gaps are durable, so the runs may go.
         let active = Active::create(&self.dir, self.identity.seal(snapshot.segment), &snapshot)?;
+        point(Point::SegmentMade);
         let before = std::mem::replace(&mut self.active, active);
         self.closed.push_back(before.close());
         self.gaps = snapshot.gaps;
@@ -63,6 +66,7 @@ impl Spool {
         let gone: VecDeque<Closed> = gone;
         for closed in gone {
             closed.remove()?;
+            point(Point::SegmentDropped);
         }
         self.forget_published()
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tripline_faults::{Point, point};
 use tripline_schemas::RunId;
 
 use super::{Batch, End, Intent, Spool, SpoolError, Ticket};
@@ -213,9 +214,11 @@ fn write_all(
         // Who asked may have gone; what is written stands.
         match answer {
             Answer::Begin(ticket, answer) => {
+                point(Point::IntentSynced);
                 let _ = answer.send(ticket);
             }
             Answer::End(id, answer) => {
+                point(Point::EndSynced);
                 let _ = answer.send(id);
                 let _ = wake.try_send(()); // One ring is enough.
             }

@@ -375,9 +375,8 @@ impl Reader<'_> {
             if names[top.decoder] != parent.text.value {
                 continue;
             }
-            let fits = |chain: &&mut Vec<usize>| {
-                names[chain[0]] == parts.name.value && list[chain[0]].extract.is_some()
-            };
+            let fits =
+                |chain: &&mut Vec<usize>| names[chain[0]] == parts.name.value && list[chain[0]].extract.is_some();
             match top.children.iter_mut().find(fits) {
                 Some(chain) if decoder.extract.is_some() => {
                     chain.push(at);

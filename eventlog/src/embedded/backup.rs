@@ -9,6 +9,7 @@ use rocksdb::checkpoint::Checkpoint;
 
 use super::{
     EmbeddedLog,
+    manifest::Mark,
     open::{self, OpenError},
     options::EmbeddedOptions,
     place::{OWNER_PATIENCE, Place, Source},
@@ -78,6 +79,7 @@ impl EmbeddedLog {
             entry.and_then(|entry| fs::File::open(entry.path())?.sync_all()).map_err(failed)?;
         }
         fs::File::open(open::db_dir(to)).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        Mark::note(to).map_err(failed)?;
         // Last: a directory without it is not taken for a log.
         open::write_format(to).map_err(LogError::from)
     }

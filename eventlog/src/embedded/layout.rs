@@ -22,6 +22,12 @@ use crate::topics::TopicSpec;
 /// State values.
 pub(super) const STATE: &str = "state";
 
+/// The column families that are there before any topic is made.
+pub(super) const FAMILIES: [&str; 2] = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, STATE];
+
+/// What a log without state is, unless a rebuild has thrown it away.
+pub(super) const NO_STATE: &str = "column family `state` is missing";
+
 /// The column family of a topic.
 pub(super) fn topic_cf(topic: &str) -> String {
     format!("topic:{topic}")

@@ -9,7 +9,7 @@
 //!   backwards.
 //! * Readers see synced records only. So what a reader has seen stays, at its offset.
 //!
-//! Files, in reading order: `layout` and `codec` (what lies on disk), `open`, `store` (reading), `write` (offsets and
+//! Files, in reading order: `layout` and `codec` (what lies on disk), `open`, `manifest`, `store` (reading), `write` (offsets and
 //! syncing), `reader`, `retention`, and for other processes `protocol`, `server`, `place`, `local`.
 
 use std::{
@@ -20,6 +20,7 @@ use std::{
 };
 
 use rocksdb::{WriteBatch, WriteOptions};
+use tripline_faults::{Point, point};
 use tripline_schemas::{Record, partition::partition_for};
 
 use crate::{
@@ -35,6 +36,7 @@ mod backup;
 mod codec;
 mod layout;
 mod local;
+mod manifest;
 mod open;
 mod options;
 mod place;
@@ -208,6 +210,7 @@ impl EmbeddedLog {
         }
         let (placed, ticket) = shared.writer.write(&shared.store, prepared, WriteBatch::default(), true)?;
         shared.writer.wait_synced(&shared.store, ticket)?;
+        point(Point::AppendAcknowledged);
         Ok(placed)
     }
 
@@ -305,7 +308,9 @@ impl Shared {
             let made = self.store.db.create_cf(&family, &self.options.family(&family, &self.store.cache));
             made.map_err(|error| self.store.error(&format!("make topic `{}`", spec.name), error))?;
         }
+        point(Point::TopicFamilyMade);
         self.write_topic(spec)?;
+        point(Point::TopicSaved);
         self.writer.add_topic(&spec.name, spec.partitions);
         let bounds = vec![crate::Bounds { first: 0, end: 0 }; spec.partitions as usize];
         let topic = Arc::new(Topic::new(spec.clone(), bounds));

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/format         the format's version; written last when a directory is made, so that a half-made one is made anew
 //! DIR/db/            RocksDB's files, its LOCK among them
+//! DIR/manifest       how far RocksDB's MANIFEST was written, see `manifest`
 //! DIR/tripline.sock  where the owner serves other processes, see `server`
 //! ```
 
@@ -17,8 +18,11 @@ use std::{
 
 use rocksdb::{Cache, DBRecoveryMode, ErrorKind};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
+use tripline_faults::{Point, point};
 
 use super::{
+    layout,
+    manifest::Mark,
     options::EmbeddedOptions,
     rebuild,
     store::{Db, Store},
@@ -161,21 +165,29 @@ pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions, files: Files) ->
     check_writable(dir)?;
     if !is_new {
         check_current(dir)?;
+        // Even where files may be damaged: opening deletes what the lost end of a MANIFEST named.
+        check_manifest(dir)?;
     }
     let mut database = options.database();
     database.set_paranoid_checks(files == Files::Whole);
     database.create_if_missing(is_new);
-    database.create_missing_column_families(true);
-    let families = if is_new { Vec::new() } else { families(dir, &database)? };
+    database.create_missing_column_families(is_new);
+    let families = if is_new { layout::FAMILIES.map(str::to_owned).to_vec() } else { families(dir, &database)? };
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     let db = Db::open_cf_descriptors(&database, db_dir(dir), options.families(&families, &cache))
         .map_err(|error| classify_open(dir, error))?;
+    Mark::note(dir).map_err(|error| io_error(dir, "written", error))?;
     if is_new {
+        point(Point::LogMade);
         write_format(dir)?;
+        point(Point::LogNamed);
     }
     let store = Store { db, dir: dir.to_owned(), cache, _claim: Some(claim) };
     rebuild::finish(&store, options)
         .map_err(|error| OpenError::Failed { dir: dir.to_owned(), source: error.into() })?;
+    if files == Files::Whole && store.db.cf_handle(layout::STATE).is_none() {
+        return Err(damaged(dir, layout::NO_STATE));
+    }
     Ok(store)
 }
 
@@ -184,6 +196,8 @@ pub(super) fn open_owned(dir: &Path, options: &EmbeddedOptions, files: Files) ->
 pub(super) fn open_read_only(dir: &Path, options: &EmbeddedOptions, files: Files) -> Result<Store, OpenError> {
     let version = read_format(dir)?.ok_or_else(|| OpenError::NotFound { dir: dir.to_owned() })?;
     check_format(dir, version)?;
+    // RocksDB does not survive every MANIFEST that is cut off, so not even a look is taken.
+    check_manifest(dir)?;
     let mut database = options.database();
     match files {
         Files::Whole => check_current(dir)?,
@@ -376,6 +390,14 @@ fn check_current(dir: &Path) -> Result<(), OpenError> {
         return Err(damaged(dir, "its write-ahead log, file `db/*.log`, is missing"));
     }
     Ok(())
+}
+
+/// RocksDB takes a MANIFEST that has lost its end for one that a crash cut off.
+fn check_manifest(dir: &Path) -> Result<(), OpenError> {
+    match Mark::check(dir).map_err(|error| io_error(dir, "read", error))? {
+        None => Ok(()),
+        Some(what) => Err(damaged(dir, &what)),
+    }
 }
 
 /// The files of the write-ahead log, by name.

@@ -64,15 +64,9 @@ impl EmbeddedOptions {
         options
     }
 
-    /// The column families of a database, `names` being the ones that exist.
+    /// The column families of these names.
     pub(super) fn families(&self, names: &[String], cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-        for always in [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, layout::STATE] {
-            if !names.contains(&always) {
-                names.push(always);
-            }
-        }
-        names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, self.family(name, cache))).collect()
+        names.iter().map(|name| ColumnFamilyDescriptor::new(name, self.family(name, cache))).collect()
     }
 
     /// Options of one column family.

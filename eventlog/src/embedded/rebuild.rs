@@ -11,6 +11,7 @@
 use std::path::Path;
 
 use rocksdb::{IteratorMode, PrefixRange, ReadOptions, WriteBatch, WriteOptions};
+use tripline_faults::{Point, point};
 
 use super::{
     EmbeddedLog,
@@ -51,7 +52,15 @@ fn doom(store: &Store, group: &str) -> Result<(), LogError> {
         batch.put(layout::told_key(group, partition), told.to_be_bytes());
     }
     batch.put(DOOMED_STATE, group);
-    write(store, batch)
+    write(store, batch)?;
+    point(Point::RebuildDoomed);
+    Ok(())
+}
+
+/// Whether somebody has done step 1, and nobody step 3.
+pub(super) fn is_under_way(store: &Store) -> Result<bool, LogError> {
+    let doomed = store.db.get(DOOMED_STATE).map_err(|error| store.error("read the mark of a rebuild", error))?;
+    Ok(doomed.is_some())
 }
 
 /// Steps 2 and 3, when somebody has done step 1.
@@ -63,14 +72,18 @@ pub(super) fn finish(store: &Store, options: &EmbeddedOptions) -> Result<(), Log
     if store.db.cf_handle(layout::STATE).is_some() {
         store.db.drop_cf(layout::STATE).map_err(|error| store.error(doing, error))?;
     }
+    point(Point::RebuildDropped);
     let family = options.family(layout::STATE, &store.cache);
     store.db.create_cf(layout::STATE, &family).map_err(|error| store.error(doing, error))?;
+    point(Point::RebuildEmptied);
     let mut batch = WriteBatch::default();
     for partition in positions(store, &group)? {
         batch.delete(layout::position_key(&group, partition));
     }
     batch.delete(DOOMED_STATE);
-    write(store, batch)
+    write(store, batch)?;
+    point(Point::RebuildBegun);
+    Ok(())
 }
 
 /// The partitions in which a group has a position.

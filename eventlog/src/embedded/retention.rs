@@ -11,6 +11,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use rocksdb::{IteratorMode, ReadOptions, WriteBatch};
+use tripline_faults::{Point, point};
 
 use super::{
     EmbeddedLog, Shared, codec,
@@ -114,18 +115,21 @@ impl Shared {
         let dropped = before(first)?.saturating_sub(before(bounds.first)?);
 
         topic.hide(partition, first);
+        point(Point::RetentionHidden);
         let family = self.store.family(&topic.family)?;
         let (from, to) = (layout::record_key(partition, 0), layout::record_key(partition, first));
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(&family, from, to);
         batch.put(layout::kept_key(&topic.name, partition), Kept { first, tail }.to_bytes());
         self.write_now(batch, &doing())?;
+        point(Point::RetentionDropped);
 
         // From offset 0 on, since what unlinking leaves of a file's older versions must stay under the range deletion. The
         // last key is included, unlike above.
         let last = layout::record_key(partition, first - 1);
         let unlinked = self.store.db.delete_file_in_range_cf(&family, from, last);
         unlinked.map_err(|error| self.store.error(&doing(), error))?;
+        point(Point::RetentionUnlinked);
         Ok(dropped)
     }
 
@@ -169,6 +173,7 @@ impl Shared {
             // The last record may be among them, and it told where the next one goes.
             batch.put(layout::kept_key(&topic.name, partition), Kept { first: bounds.first, tail }.to_bytes());
             self.write_now(batch, &doing)?;
+            point(Point::RetentionCompacted);
         }
         Ok(dropped)
     }

@@ -13,6 +13,7 @@ use super::{
     codec,
     layout::{self, Kept, RecordHead, Tail},
     open::{Claim, MEND, is_full, is_missing},
+    rebuild,
     topic::Topic,
 };
 use crate::{
@@ -229,7 +230,7 @@ impl Store {
     }
 
     pub(super) fn state_get(&self, partition: u32, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
-        let family = self.family(layout::STATE)?;
+        let family = self.state_family()?;
         let value = self.db.get_cf(&family, layout::state_key(partition, key));
         value.map_err(|error| self.error(&format!("read the state of partition {partition}"), error))
     }
@@ -240,7 +241,7 @@ impl Store {
 
     /// The state of a partition behind a key.
     pub(super) fn state_after(&self, partition: u32, after: Option<&[u8]>) -> Result<StateIter<'_>, LogError> {
-        let family = self.family(layout::STATE)?;
+        let family = self.state_family()?;
         let mut options = ReadOptions::default();
         options.set_iterate_range(PrefixRange(partition.to_be_bytes()));
         if let Some(after) = after {
@@ -269,6 +270,17 @@ impl Store {
             Ok(u64::from_be_bytes(bytes))
         });
         read.transpose()
+    }
+
+    fn state_family(&self) -> Result<Arc<BoundColumnFamily<'_>>, LogError> {
+        if self.db.cf_handle(layout::STATE).is_none() && rebuild::is_under_way(self)? {
+            let what = format!(
+                "a rebuild of the state in `{}` was cut off; `tripline state rebuild` or the next start goes on with it",
+                self.dir.display()
+            );
+            return Err(LogError::Failed { what, source: None });
+        }
+        self.family(layout::STATE)
     }
 
     pub(super) fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>, LogError> {

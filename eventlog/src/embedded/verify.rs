@@ -17,6 +17,7 @@ use super::{
     options::EmbeddedOptions,
     place::{Connection, OWNER_PATIENCE, Place, Source},
     protocol::{self, Answer, Request},
+    rebuild,
     store::Store,
     topic::Topic,
 };
@@ -194,7 +195,13 @@ impl Store {
         stop: &dyn Fn() -> bool,
         value: &mut EachValue<'_>,
     ) -> Result<(), LogError> {
-        let family = self.family(layout::STATE)?;
+        let Some(family) = self.db.cf_handle(layout::STATE) else {
+            if !rebuild::is_under_way(self)? {
+                let what = layout::NO_STATE.to_owned();
+                check.damage.push(Damage { place: DamagedPlace::State, what });
+            }
+            return Ok(());
+        };
         for item in self.db.iterator_cf_opt(&family, unhurried(), IteratorMode::Start) {
             if stop() {
                 return Ok(());

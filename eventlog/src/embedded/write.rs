@@ -7,15 +7,18 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Instant,
 };
 
 use jiff::Timestamp;
 use rocksdb::WriteBatch;
+use tripline_faults::{Point, point};
 
 use super::{
     layout::{self, RecordHead, Tail},
+    manifest::Mark,
     options::EmbeddedOptions,
     store::Store,
     topic::Topic,
@@ -130,9 +133,11 @@ impl Writer {
             batch.put_cf(&store.family(&topic.family)?, layout::record_key(partition, offset), &value);
             placed.push((partition, offset));
         }
+        point(if urgent { Point::AppendBuilt } else { Point::CommitBuilt });
         if let Err(error) = store.db.write(batch) {
             return Err(self.fail(store, Failure { doing: "write", error }));
         }
+        point(if urgent { Point::AppendWritten } else { Point::CommitWritten });
         for (topic, partition, tail) in moved {
             state.tails.get_mut(&topic.name).expect("was read above")[partition as usize] = tail;
             state.unsynced.push(NewEnd { topic, partition, end: tail.next });
@@ -199,18 +204,23 @@ impl Writer {
     /// The sync thread. Ends after [`Writer::stop`], when all is synced, or when a sync fails.
     pub(super) fn sync_loop(&self, store: &Store) {
         let mut done = 0;
+        let mut mark = None;
         while let Some((ticket, visible)) = self.next_sync(done) {
             if let Err(error) = store.db.flush_wal(true) {
                 self.fail(store, Failure { doing: "sync", error });
                 return;
             }
+            point(Point::LogSynced);
             for NewEnd { topic, partition, end } in visible {
                 topic.show(partition, end);
             }
+            point(Point::LogShown);
             self.synced().last = ticket;
             self.news.notify_all();
             done = ticket;
+            mark_manifest(&store.dir, &mut mark);
         }
+        mark_manifest(&store.dir, &mut mark);
     }
 
     /// Waits for something to sync: the last ticket, and what readers may see then. `None` when there is no more.
@@ -247,6 +257,17 @@ impl Writer {
 
     fn synced(&self) -> MutexGuard<'_, Synced> {
         self.synced.lock().expect("not poisoned: nothing panics while it is held")
+    }
+}
+
+/// Marks how far the MANIFEST goes, when data files have come or gone since the last mark.
+fn mark_manifest(dir: &Path, mark: &mut Option<Mark>) {
+    if mark.as_ref().is_none_or(|mark| mark.is_behind(dir)) {
+        match Mark::note(dir) {
+            Ok(noted) => *mark = Some(noted),
+            // The old mark holds, it only notices less. A full disk is told by what fails for it.
+            Err(error) => tracing::debug!("could not mark the MANIFEST: {error}"),
+        }
     }
 }
 
