@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+/// How soon a wish to stop is seen: a signal handler can do no more than set a flag.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// Set when the program is to stop: by a signal, by its time limit, or by a part that failed.
 #[derive(Clone, Default)]
 pub struct Stop {
@@ -64,7 +67,7 @@ impl Stop {
     fn wait_while(&self, time: Option<Duration>, goes_on: impl Fn() -> bool) {
         let started = Instant::now();
         while !self.is_set() && goes_on() && time.is_none_or(|time| started.elapsed() < time) {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 }

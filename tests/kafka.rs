@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::kafka::Kafka;
 use common::{Log, Place, Random, json_lines, seed, test_setting, without_source};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const KILLS: u64 = 6;
@@ -80,6 +81,29 @@ fn a_rule_that_counts_across_keys_is_refused_by_the_partition_count_of_the_outpu
     }
     place.write("rules.xml", rule("<same_location />\n"));
     log.tripline(&place, &["process", "--until-caught-up", "--rules", "rules.xml"]).exits(0);
+}
+
+#[test]
+fn a_collector_takes_changed_commands_over_without_a_restart() {
+    let (log, place) = (Kafka::new(), Place::new());
+    let settings = |command: &str| {
+        let command = format!("[[command]]\nname = '{command}'\ncommand = 'echo {command}'\nevery = '1h'\nsplay = 0\n");
+        log.settings() + &log.setting_tables() + &command
+    };
+    place.write("tripline.toml", settings("old"));
+    log.prepare(&place);
+    let arguments = log.with_flags(&["collect"]);
+    let mut running = place.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let has_output = |command: &str| {
+        let ran = log.tripline(&place, &["outputs", "--format", "raw"]);
+        String::from_utf8_lossy(&ran.out).contains(command)
+    };
+    running.wait_until("the first run", |_| has_output("old"));
+    place.write("tripline.toml", settings("new"));
+    running.signal(Signal::HUP);
+    running.wait_for("tripline: running 1 command now: added `new`; removed `old`\n");
+    running.wait_until("the new command", |_| has_output("new"));
+    running.stop().exits(0);
 }
 
 /// Outputs come in portions while `tripline process` is killed; what consumers see that read committed records only is

@@ -16,6 +16,7 @@ use tripline_schemas::{Run, RunId};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::leftbehind::Marker;
 use crate::publish::Publication;
 use crate::runner::{self, Outcome, execute};
 use crate::spool::thread::{self, SpoolGone, SpoolHandle};
@@ -120,7 +121,7 @@ impl Collector {
             std::thread::Builder::new().name("publish".to_owned()).spawn(work).map_err(CollectError::Start)?
         };
 
-        let runs = event_loop()?.block_on(self.collect(&spool, spool_id, &wake, stop, &halt));
+        let runs = event_loop()?.block_on(self.collect(&spool, Marker::new(spool_id), &wake, stop, &halt));
 
         drain.ask();
         let _ = wake.try_send(()); // When it is full, it rings already.
@@ -135,7 +136,7 @@ impl Collector {
     async fn collect(
         &self,
         spool: &SpoolHandle,
-        spool_id: Uuid,
+        marker: Marker,
         wake: &SyncSender<()>,
         stop: &Stop,
         halt: &Stop,
@@ -150,7 +151,7 @@ impl Collector {
             let decision = timetable.due(now, self.settings.concurrency);
             for slot in decision.start {
                 let (command, at) = timetable.begin(slot, now);
-                let run = self.one_run(command, Due { at, clock }, spool, spool_id, halt);
+                let run = self.one_run(command, Due { at, clock }, spool, marker, halt);
                 running.spawn(async move { (slot, run.await) });
             }
             tokio::select! {
@@ -190,7 +191,7 @@ impl Collector {
         command: Arc<PlannedCommand>,
         due: Due,
         spool: &SpoolHandle,
-        spool_id: Uuid,
+        marker: Marker,
         halt: &Stop,
     ) -> impl Future<Output = Result<(), SpoolGone>> + Send + 'static {
         let (spool, halt) = (spool.clone(), halt.clone());
@@ -200,7 +201,7 @@ impl Collector {
             let ticket = spool.begin(intent).await?;
             observer.tell(Progress::Started { key: command.key.clone() });
             let start_delay = due.clock.elapsed().saturating_sub(due.at);
-            let mark = leftbehind::mark(spool_id, ticket);
+            let mark = marker.mark(ticket);
             let mut outcome = execute(&command, Some(&mark), &halt, stop_grace).await;
             point(Point::CommandEnded);
             let leftover = outcome.leftover.take();

@@ -19,10 +19,24 @@ use crate::spool::Ticket;
 /// The variable that holds the mark.
 pub(crate) const VARIABLE: &str = "TRIPLINE_RUN";
 
-/// What a run of this ticket is marked with.
-pub(crate) fn mark(spool: Uuid, ticket: Ticket) -> String {
-    let session = rustix::process::getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
-    format!("{spool}/{ticket}/{session}")
+/// Makes the marks of a collector's runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marker {
+    spool: Uuid,
+    session: i32,
+}
+
+impl Marker {
+    /// For the runs of this spool, started in the session of this process.
+    pub(crate) fn new(spool: Uuid) -> Marker {
+        let session = rustix::process::getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+        Marker { spool, session }
+    }
+
+    /// What a run of this ticket is marked with.
+    pub(crate) fn mark(self, ticket: Ticket) -> String {
+        format!("{}/{ticket}/{}", self.spool, self.session)
+    }
 }
 
 /// Ends what is left of these runs: with TERM, and with KILL after `grace`. Gives the number of processes that were
@@ -119,7 +133,6 @@ mod linux {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
 
     use super::*;
@@ -129,7 +142,7 @@ mod tests {
     /// A process that ends only when it is made to, in the session of this one.
     fn process(text: &str, mark: Option<String>) -> Child {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", text]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        command.args(["-c", text]).stdin(Stdio::null()).stdout(Stdio::piped());
         command.env_remove(VARIABLE).envs(mark.map(|mark| (VARIABLE, mark)));
         let mut child = command.spawn().unwrap();
         // It is what it is to be after its first line.
@@ -148,13 +161,13 @@ mod tests {
     #[test]
     fn what_is_left_of_a_run_that_was_under_way_is_ended_and_nothing_else() {
         let sleeps = "echo; exec sleep 1000";
-        let left = process(sleeps, Some(mark(SPOOL, 3)));
-        let stubborn = process("trap '' TERM; echo; while :; do sleep 0.1; done", Some(mark(SPOOL, 4)));
+        let left = process(sleeps, Some(Marker::new(SPOOL).mark(3)));
+        let stubborn = process("trap '' TERM; echo; while :; do sleep 0.1; done", Some(Marker::new(SPOOL).mark(4)));
         let others = [
             process(sleeps, None),
-            process(sleeps, Some(mark(SPOOL, 5))),
-            process(sleeps, Some(mark(Uuid::from_u128(8), 3))),
-            process("exec setsid sh -c 'echo; exec sleep 1000'", Some(mark(SPOOL, 3))),
+            process(sleeps, Some(Marker::new(SPOOL).mark(5))),
+            process(sleeps, Some(Marker::new(Uuid::from_u128(8)).mark(3))),
+            process("exec setsid sh -c 'echo; exec sleep 1000'", Some(Marker::new(SPOOL).mark(3))),
         ];
         assert_eq!(end(SPOOL, &[], Duration::ZERO), 0);
         // The stubborn one's own `sleep` counts, too, as often as there is a new one.

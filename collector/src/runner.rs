@@ -15,13 +15,17 @@
 //! it. Processes that left the group (with `setsid`) survive that, and are no longer listened to. One that has closed
 //! its output is left alone after an orderly end: that is a service that the command was meant to start.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until};
 use tripline_schemas::Ending;
@@ -38,9 +42,8 @@ const TERM_GRACE: Duration = Duration::from_secs(5);
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 /// Between KILL and giving up on a process that the kernel can't end at the moment.
 const KILL_GRACE: Duration = Duration::from_secs(2);
-/// How much is read at once, in bytes. Half of what a pipe holds: a buffer of 64 KiB makes the allocator of glibc tidy up
-/// and give memory back to the kernel after each run.
-const READ_BYTES: usize = 32 * 1024;
+/// How much is read at once, in bytes: what a pipe holds.
+const READ_BYTES: usize = 64 * 1024;
 
 /// What is known of a run after its end.
 #[derive(Debug)]
@@ -265,7 +268,6 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// Standard output: the first bytes are kept, all are counted.
 struct Output {
     source: Option<tokio::process::ChildStdout>,
-    buffer: Box<[u8]>,
     kept: Vec<u8>,
     /// `kept` is never longer.
     bytes_max: usize,
@@ -274,7 +276,7 @@ struct Output {
 
 impl Output {
     fn new(source: Option<tokio::process::ChildStdout>, bytes_max: usize) -> Output {
-        Output { source, buffer: vec![0; READ_BYTES].into(), kept: Vec::new(), bytes_max, size: 0 }
+        Output { source, kept: Vec::new(), bytes_max, size: 0 }
     }
 
     fn is_at_end(&self) -> bool {
@@ -283,10 +285,12 @@ impl Output {
 
     /// Reads once. Nothing is lost when it is dropped while it waits.
     async fn read(&mut self) {
-        let count = read_once(&mut self.source, &mut self.buffer).await;
-        let room = self.bytes_max - self.kept.len();
-        self.kept.extend_from_slice(&self.buffer[..count.min(room)]);
-        self.size += count as u64;
+        read_once(&mut self.source, |bytes| {
+            let room = self.bytes_max - self.kept.len();
+            self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            self.size += bytes.len() as u64;
+        })
+        .await;
     }
 
     fn into_parts(self) -> (Vec<u8>, Option<u64>) {
@@ -298,14 +302,13 @@ impl Output {
 /// Standard error: the last bytes are kept.
 struct Tail {
     source: Option<tokio::process::ChildStderr>,
-    buffer: Box<[u8]>,
     /// Never longer than [`STDERR_TAIL_BYTES_MAX`].
     bytes: Vec<u8>,
 }
 
 impl Tail {
     fn new(source: Option<tokio::process::ChildStderr>) -> Tail {
-        Tail { source, buffer: vec![0; STDERR_TAIL_BYTES_MAX].into(), bytes: Vec::new() }
+        Tail { source, bytes: Vec::new() }
     }
 
     fn is_at_end(&self) -> bool {
@@ -314,21 +317,36 @@ impl Tail {
 
     /// Reads once. Nothing is lost when it is dropped while it waits.
     async fn read(&mut self) {
-        let count = read_once(&mut self.source, &mut self.buffer).await;
-        self.bytes.extend_from_slice(&self.buffer[..count]);
-        let excess = self.bytes.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
-        self.bytes.drain(..excess);
+        read_once(&mut self.source, |bytes| {
+            self.bytes.extend_from_slice(&bytes[bytes.len().saturating_sub(STDERR_TAIL_BYTES_MAX)..]);
+            let excess = self.bytes.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
+            self.bytes.drain(..excess);
+        })
+        .await;
     }
 }
 
-/// Reads what is there; at the end, or when it can't be read, the source is closed.
-async fn read_once<R: AsyncRead + Unpin>(source: &mut Option<R>, buffer: &mut [u8]) -> usize {
-    let Some(reader) = source.as_mut() else { return 0 };
-    let count = reader.read(buffer).await.unwrap_or(0);
-    if count == 0 {
+thread_local! {
+    /// Where outputs are read into, before what is kept of them is copied. One for all commands: a buffer for each run would
+    /// be filled with zeros and given back a hundred times a second.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Reads what is there and hands it on; at the end, or when it can't be read, the source is closed.
+async fn read_once<R: AsyncRead + Unpin>(source: &mut Option<R>, mut take: impl FnMut(&[u8])) {
+    let Some(reader) = source.as_mut() else { return };
+    let is_at_end = poll_fn(|context| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            let read = ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer));
+            take(buffer.filled());
+            Poll::Ready(read.is_err() || buffer.filled().is_empty())
+        })
+    })
+    .await;
+    if is_at_end {
         *source = None;
     }
-    count
 }
 
 #[cfg(test)]
