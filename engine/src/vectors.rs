@@ -61,6 +61,8 @@ impl CaseReport {
 /// Why a case failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// The case could not be tried: it is not what the format says, or says more than this runner knows.
+    Unusable(String),
     /// The case could not be tried: its rules were refused, though they are good, or use what is not supported yet.
     NotLoaded(String),
     /// The rules were loaded, though OSSEC refuses them.
@@ -77,6 +79,7 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Failure::Unusable(why) => write!(f, "the case can't be tried: {why}"),
             Failure::NotLoaded(why) => write!(f, "could not load: {why}"),
             Failure::NotRefused => write!(f, "the rules were loaded, expected them to be refused"),
             Failure::Differs { event, what } => write!(f, "event {event}: {what}"),
@@ -94,8 +97,10 @@ pub fn run(text: &str) -> Result<Vec<CaseReport>, VectorsError> {
     Ok(cases.into_iter().map(report).collect())
 }
 
+/// Fields that this runner does not know, by their names. What they ask for would go unnoticed.
+type Unknown = BTreeMap<String, serde_json::Value>;
+
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Case {
     name: String,
     area: String,
@@ -115,22 +120,24 @@ struct Case {
     #[serde(default)]
     load_error: bool,
     /// The daemon crashed. Not to be copied: any answer will do.
-    #[serde(default, rename = "crash")]
-    _crash: bool,
+    #[serde(default)]
+    crash: bool,
     /// The daemon hung. Not to be copied: any answer will do.
-    #[serde(default, rename = "hang")]
-    _hang: bool,
+    #[serde(default)]
+    hang: bool,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Options {
     log_level: Option<u16>,
     email_level: Option<u16>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct CaseEvent {
     /// Seconds since the epoch.
     time: i64,
@@ -144,14 +151,18 @@ struct CaseEvent {
     ip: Option<String>,
     #[serde(default)]
     location: Option<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 /// An answer of the daemon. Fields that are not given are not compared.
 #[derive(Debug, Deserialize)]
 struct Expected {
     rule: u32,
-    level: u16,
-    alert: bool,
+    #[serde(default)]
+    level: Option<u16>,
+    #[serde(default)]
+    alert: Option<bool>,
     #[serde(default)]
     suppressed: bool,
     #[serde(default)]
@@ -177,14 +188,16 @@ struct Expected {
     /// Without those that have no place of their own.
     #[serde(default)]
     fields: Option<BTreeMap<String, String>>,
-    /// What this engine does not know of a line yet.
     #[serde(flatten)]
-    unknown: BTreeMap<String, serde_json::Value>,
+    unknown: Unknown,
 }
 
 impl Case {
     /// What differs.
     fn run(&self) -> Vec<Failure> {
+        if let Some(why) = self.unusable() {
+            return vec![Failure::Unusable(why)];
+        }
         let rules = match self.compile() {
             // Refused by OSSEC and by this engine; but not because this engine knows less.
             Err(Refusal { unsupported: false, .. }) if self.load_error => return Vec::new(),
@@ -195,6 +208,30 @@ impl Case {
         let mut state = MemoryState::default();
         let judged = (1..).zip(&self.events).map(|(event, it)| (event, self.judge(event, it, &rules, &mut state)));
         judged.filter_map(|(event, answer)| answer.err().map(|what| Failure::Differs { event, what })).collect()
+    }
+
+    /// Why there is nothing to be learned from the case.
+    fn unusable(&self) -> Option<String> {
+        let name = |place: String, unknown: &Unknown| {
+            unknown.keys().next().map(|name| format!("{place} has a field `{name}`, which is not known"))
+        };
+        let of_event = |(number, event): (usize, &CaseEvent)| name(format!("event {number}"), &event.unknown);
+        let of_answer = |(number, answer): (usize, &Option<Expected>)| {
+            name(format!("the answer to event {number}"), &answer.as_ref()?.unknown)
+        };
+        name("it".to_owned(), &self.unknown)
+            .or_else(|| name("`options`".to_owned(), &self.options.unknown))
+            .or_else(|| (1..).zip(&self.events).find_map(of_event))
+            .or_else(|| (1..).zip(self.expected.iter().flatten()).find_map(of_answer))
+            .or_else(|| match &self.expected {
+                Some(expected) if expected.len() != self.events.len() => {
+                    Some(format!("it has {} answers for {} events", expected.len(), self.events.len()))
+                }
+                None if !(self.load_error || self.crash || self.hang) => {
+                    Some("it has neither answers nor one of `load_error`, `crash`, `hang`".to_owned())
+                }
+                _ => None,
+            })
     }
 
     /// What differs in the answer to one event, counted from 1.
@@ -208,8 +245,7 @@ impl Case {
         }
         state.apply(&decision.changes);
         let Some(expected) = &self.expected else { return Ok(()) };
-        let expected = expected.get(number - 1).ok_or("no answer is given")?;
-        self.compare(expected.as_ref(), Answer::of(&decision), rules)
+        self.compare(expected[number - 1].as_ref(), Answer::of(&decision), rules)
     }
 
     fn compile(&self) -> Result<RuleSet, Refusal> {
@@ -238,11 +274,15 @@ impl Case {
 
     /// What differs between the daemon's answer and this engine's.
     fn compare(&self, expected: Option<&Expected>, answer: Answer<'_>, rules: &RuleSet) -> Result<(), String> {
-        let told_apart = |is: fn(&Expected) -> bool| self.expected.iter().flatten().flatten().any(is);
+        let mut answers = self.expected.iter().flatten().flatten();
+        let is_silent = |answer: &Expected| match answer.level {
+            Some(level) => level == 0,
+            None => rules.rule(answer.rule).is_some_and(|rule| rule.level == 0),
+        };
         let answer = match answer.verdict {
             Verdict::NoRule => None,
-            Verdict::Silent(_) if !told_apart(|expected| expected.level == 0) => None,
-            Verdict::HeldBack { .. } if !told_apart(|expected| expected.suppressed) => None,
+            Verdict::Silent(_) if !answers.any(is_silent) => None,
+            Verdict::HeldBack { .. } if !answers.any(|answer| answer.suppressed) => None,
             _ => Some(answer),
         };
         match (expected, answer) {
@@ -286,8 +326,12 @@ impl Expected {
     fn compare(&self, answer: &Answer<'_>, rules: &RuleSet) -> Result<(), String> {
         same("rule", &answer.rule(), &self.rule)?;
         let rule = rules.rule(self.rule).expect("a result is a rule of the set");
-        same("level", &rule.level, &self.level)?;
-        same("alert", &answer.alert.is_some(), &self.alert)?;
+        if let Some(level) = &self.level {
+            same("level", &rule.level, level)?;
+        }
+        if let Some(alert) = &self.alert {
+            same("alert", &answer.alert.is_some(), alert)?;
+        }
         same("suppressed", &matches!(answer.verdict, Verdict::HeldBack { .. }), &self.suppressed)?;
         if let Some(groups) = &self.groups {
             same("groups", &rule.groups, &groups.as_slice())?;
@@ -310,9 +354,6 @@ impl Expected {
         }
         if let Some(fields) = &self.fields {
             same("fields", &shown_fields(&told), fields)?;
-        }
-        if let Some(name) = self.unknown.keys().next() {
-            return Err(format!("`{name}` can't be compared yet"));
         }
         let Some(alert) = answer.alert else { return Ok(()) };
         if let Some(email) = &self.email {

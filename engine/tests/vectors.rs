@@ -103,7 +103,16 @@ fn a_case_fails_at_its_first_difference() {
             format!("null, {}, null", result.replace("}", r#", "hostname": "h"}"#)),
             Some("event 2: `hostname` is Some(\"(a) 10.0.0.1->oracle\"), expected Some(\"h\")"),
         ),
-        (format!("null, {result}"), Some("event 3: no answer is given")),
+        (format!("null, {}, null", result.replace(r#""level": 3, "alert": true, "#, "")), None),
+        (
+            format!("null, {}, null", result.replace(r#""alert": true, "#, "").replace("3", "4")),
+            Some("event 2: `level` is 3, expected 4"),
+        ),
+        (format!("null, {result}"), Some("the case can't be tried: it has 2 answers for 3 events")),
+        (
+            format!("null, null, {}", result.replace("}", r#", "colour": "red"}"#)),
+            Some("the case can't be tried: the answer to event 3 has a field `colour`, which is not known"),
+        ),
     ];
     for (expected, verdict) in cases {
         check(&events(&expected), verdict);
@@ -138,6 +147,41 @@ fn levels_of_a_case_are_settings_and_bytes_are_bytes() {
         let event = r#"{"time": 0, "log_b64": "YWxwaGH/"}"#;
         check(&format!(r#""options": {{{levels}}}, "events": [{event}], "expected": [{result}]"#), None);
     }
+}
+
+#[test]
+fn a_silent_rule_is_told_apart_where_an_answer_names_it_with_or_without_its_level() {
+    let run = |expected: &str| {
+        let text = format!(
+            r#"[{{"name": "own", "area": "own", "expected": [{expected}], "events": [{{"time": 0, "log": "ossec: output: 'x': y"}}],
+                  "rules": "<group name=\"local,\"><rule id=\"100100\" level=\"3\"><match>alpha</match></rule></group>"}}]"#
+        );
+        let reports = vectors::run(&text).expect("a list of cases");
+        reports[0].failure.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(run("null"), None);
+    assert_eq!(run(r#"{"rule": 530, "level": 0, "alert": false}"#), None);
+    assert_eq!(run(r#"{"rule": 530}"#), None);
+    assert_eq!(run(r#"{"rule": 500}"#).as_deref(), Some("event 1: `rule` is 530, expected 500"));
+}
+
+#[test]
+fn a_case_that_says_more_or_less_than_the_runner_knows_is_named_and_the_others_are_tried() {
+    let event = r#""events": [{"time": 0, "log": "beta"}], "expected": [null]"#;
+    check(event, None);
+    for (case, why) in [
+        (format!(r#"{event}, "zone": "Europe/Vienna""#), "it has a field `zone`, which is not known"),
+        (
+            format!(r#"{event}, "options": {{"accumulate": 1}}"#),
+            "`options` has a field `accumulate`, which is not known",
+        ),
+        (event.replace(r#""time""#, r#""user": "root", "time""#), "event 1 has a field `user`, which is not known"),
+        (event.replace("[null]", "null"), "it has neither answers nor one of `load_error`, `crash`, `hang`"),
+        (event.replace("[null]", "[null, null]"), "it has 2 answers for 1 events"),
+    ] {
+        check(&case, Some(&format!("the case can't be tried: {why}")));
+    }
+    check(&event.replace("[null]", r#"null, "hang": true"#), None);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod count;
 mod diff;
 mod fields;
 mod gather;
+mod literals;
 mod memory;
 mod prefilter;
 mod quiet;

@@ -3,33 +3,21 @@
 //! Most patterns can only fit a text that holds one of a few literals. A rule with such a pattern is a candidate for a
 //! line when one of them is there; the others need not be tried. It changes no answer, only what it costs.
 //!
-//! What it costs must not grow with the number of rules that do not apply. So of a long literal only a part is searched,
-//! the one that the fewest other literals have too, which keeps the automaton small; and candidates are bits in the order
-//! in which siblings are tried, so that a walk gets from one to the next without a look at those between.
+//! What it costs must not grow with the number of rules that do not apply. So candidates are bits in the order in which
+//! siblings are tried, and a walk gets from one to the next without a look at those between.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
+use super::literals::Literals;
 use crate::ruleset::{Rule, RuleIndex, Test};
-
-/// A literal shorter than this is in too many lines to tell them apart.
-const LITERAL_BYTES_MIN: usize = 3;
-
-/// So many bytes of a literal are searched.
-const PART_BYTES: usize = 8;
 
 /// What every line of an output begins with tells none apart.
 const HEADER: &[u8] = b"ossec: output: '";
 
-/// Up to this many bytes of literals are searched in the fastest way. It takes some hundred bytes of memory for each.
-const FAST_BYTES_MAX: usize = 64 * 1024;
-
 /// The literals of a rule set.
 #[derive(Debug)]
 pub(crate) struct Prefilter {
-    /// Finds all literals in any case of A-Z. `None` when there are none, or too many: then every rule is a candidate.
-    literals: Option<AhoCorasick>,
+    literals: Literals,
     /// By literal: the slots that wait for it.
     waiting: Vec<Vec<u32>>,
     /// By rule: the slot of its first child; the others follow in the order they are tried. Those of the roots are the
@@ -51,8 +39,7 @@ impl Prefilter {
     /// Of the rules of a rule set, in their order, and of those that have no parent.
     pub fn new(rules: &[Rule], roots: &[RuleIndex]) -> Prefilter {
         let needed: Vec<Option<Vec<&[u8]>>> = rules.iter().map(needed_literals).collect();
-        let parts = Parts::of(needed.iter().flatten().flatten().copied());
-        let mut by_part = BTreeMap::<&[u8], Vec<u32>>::new();
+        let mut by_literal = BTreeMap::<&[u8], Vec<u32>>::new();
         let mut always = Vec::new();
         let mut first_child = Vec::with_capacity(rules.len());
         let mut slot = 0_u32;
@@ -69,27 +56,15 @@ impl Prefilter {
                     None => always[word] |= bit,
                     Some(literals) => {
                         for literal in literals {
-                            by_part.entry(parts.rarest(literal)).or_default().push(slot);
+                            by_literal.entry(literal).or_default().push(slot);
                         }
                     }
                 }
                 slot += 1;
             }
         }
-        let size: usize = by_part.keys().map(|part| part.len()).sum();
-        let kind = (size <= FAST_BYTES_MAX).then_some(AhoCorasickKind::DFA);
-        // Its own prefilter looks for rare bytes, which are not rare in outputs: most of the time went there.
-        let mut builder = AhoCorasick::builder();
-        builder.ascii_case_insensitive(true).kind(kind).prefilter(false);
-        match builder.build(by_part.keys()) {
-            Ok(literals) => {
-                Prefilter { literals: Some(literals), waiting: by_part.into_values().collect(), first_child, always }
-            }
-            Err(_) => {
-                always.fill(u64::MAX);
-                Prefilter { literals: None, waiting: Vec::new(), first_child, always }
-            }
-        }
+        let literals = Literals::new(by_literal.keys().copied(), HEADER);
+        Prefilter { literals, waiting: by_literal.into_values().collect(), first_child, always }
     }
 
     /// The candidates for a text.
@@ -97,12 +72,9 @@ impl Prefilter {
         for word in candidates.changed.drain(..) {
             candidates.bits[word] = self.always[word];
         }
-        let Some(literals) = &self.literals else { return };
-        for found in literals.find_overlapping_iter(text) {
-            for slot in &self.waiting[found.pattern()] {
-                candidates.insert(*slot);
-            }
-        }
+        self.literals.find(text, |literal| {
+            self.waiting[literal].iter().for_each(|slot| candidates.insert(*slot));
+        });
     }
 
     /// Every rule is a candidate.
@@ -137,25 +109,8 @@ fn needed_literals(rule: &Rule) -> Option<Vec<&[u8]>> {
     });
     let shortest = |literals: &[String]| literals.iter().map(String::len).min().unwrap_or(usize::MAX);
     let best = needed.max_by_key(|literals| shortest(literals))?;
-    (shortest(best) >= LITERAL_BYTES_MIN).then(|| best.iter().map(String::as_bytes).collect())
-}
-
-/// How many literals have each part of [`PART_BYTES`] bytes, long ones more than once if it comes again.
-struct Parts<'l>(HashMap<&'l [u8], u32>);
-
-impl<'l> Parts<'l> {
-    fn of(literals: impl Iterator<Item = &'l [u8]>) -> Parts<'l> {
-        let mut parts = HashMap::new();
-        literals.flat_map(|literal| literal.windows(PART_BYTES)).for_each(|part| *parts.entry(part).or_default() += 1);
-        parts.extend(HEADER.windows(PART_BYTES).map(|part| (part, u32::MAX)));
-        Parts(parts)
-    }
-
-    /// The part of a literal that the fewest literals have, the first of several; all of a short one.
-    fn rarest<'p>(&self, literal: &'p [u8]) -> &'p [u8] {
-        let count = |part: &&[u8]| self.0.get(part).copied().unwrap_or_default();
-        literal.windows(PART_BYTES).min_by_key(count).unwrap_or(literal)
-    }
+    // A shorter one is in too many lines to tell them apart.
+    (shortest(best) >= Literals::BYTES_MIN).then(|| best.iter().map(String::as_bytes).collect())
 }
 
 impl Candidates {
@@ -203,15 +158,5 @@ mod tests {
                 assert_eq!(candidates.first_within(from, to), expected, "{from}..{to}");
             }
         }
-    }
-
-    #[test]
-    fn of_a_long_literal_the_part_is_searched_that_others_do_not_have() {
-        let literals = ["the output of one", "the output of two", "short"].map(str::as_bytes);
-        let parts = Parts::of(literals.into_iter());
-        assert_eq!(parts.rarest(literals[0]), b"put of o");
-        assert_eq!(parts.rarest(literals[1]), b"put of t");
-        assert_eq!(parts.rarest(literals[2]), b"short");
-        assert_eq!(Parts::of(std::iter::empty()).rarest(b"ossec: output: 'df -P': "), b"tput: 'd");
     }
 }

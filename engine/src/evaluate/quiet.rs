@@ -6,7 +6,7 @@
 //!
 //! | what rules can ask for | the same when |
 //! | --- | --- |
-//! | output, format, exit code, address, lateness | equal (the output by its digest) |
+//! | output, format, exit code, address, lateness | equal |
 //! | duration | within bounds that no condition tells apart |
 //! | time of day, day of the week | before the next edge of a condition or of the time zone, and not before the first time |
 //! | earlier events (composite rules) | none was recorded since, and time only goes on |
@@ -16,7 +16,12 @@
 //! Ignore timers are not among them: whoever asks one has a result, and a result is counted. Runs that failed or were cut
 //! and events with a line about them are judged each time.
 //!
+//! An output is compared byte for byte, which costs next to nothing. That takes memory, of which each cache has so much
+//! and no more ([`Room`]); whoever has none of it is known by a digest of the output.
+//!
 //! It is a cache and never the truth: with it or without it, every decision is the same.
+
+mod room;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -26,21 +31,32 @@ use tripline_schemas::event::Event;
 use tripline_schemas::state::TextDigest;
 use tripline_schemas::{Ending, Format, Key, Run};
 
+use self::room::{Room, Ticket};
 use super::Timing;
 use crate::decision::{Body, Decision, Input, StateChange};
 
 /// How many agents and commands are remembered: some hundred bytes each. When there are more, all are forgotten.
 const KEYS_MAX: usize = 100_000;
 
+/// So many bytes of outputs are kept: a thousand of 4 KiB. The others are known by their digests.
+const ROOM_BYTES: usize = 4 * 1024 * 1024;
+
+/// Who was not asked about while all others could have been so many times gives its room to one that is.
+const IDLE_ROUNDS: u64 = 4;
+
 /// Outputs that nothing came of, of one partition, one for each agent and command.
 ///
 /// It belongs to the state beside which it is used: who changes that state otherwise than by decisions that
 /// [`QuietCache::changed`] is told of starts with a new one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct QuietCache {
     /// The digest of the rule set that all entries are about.
     rules: Option<[u8; 32]>,
     keys: HashMap<Key, Entry>,
+    /// For the outputs of some of `keys`: those that have a ticket.
+    room: Room,
+    /// How many events were asked about.
+    asked: u64,
     /// Grows when anything changes that is not one key's own.
     shared_changes: u64,
     hits: u64,
@@ -49,8 +65,10 @@ pub struct QuietCache {
 /// An output that nothing came of, and what it was asked with.
 #[derive(Debug)]
 struct Entry {
-    digest: TextDigest,
+    output: Output,
     size: usize,
+    /// What [`QuietCache::asked`] was when it was about this one.
+    asked: u64,
     format: Format,
     exit_code: i32,
     address: Option<String>,
@@ -58,6 +76,13 @@ struct Entry {
     validity: Validity,
     /// What [`QuietCache::shared_changes`] was, for one that depends on it.
     shared_changes: Option<u64>,
+}
+
+/// What another output is compared with.
+#[derive(Debug)]
+enum Output {
+    Kept(Ticket, Box<[u8]>),
+    Digest(TextDigest),
 }
 
 /// For which other events the rules answer the same, as far as they have asked for these things.
@@ -87,7 +112,7 @@ pub(super) struct Candidate<'a> {
     run: &'a Run,
     exit_code: i32,
     timing: Timing,
-    /// Of its output. Costs about as much as everything else, so it is worked out when all else is the same.
+    /// Of its output. Costs more than everything else, so it is worked out when all else is the same.
     digest: OnceCell<TextDigest>,
 }
 
@@ -109,10 +134,38 @@ impl<'a> Candidate<'a> {
     }
 }
 
+impl Output {
+    fn is_that_of(&self, candidate: &Candidate<'_>) -> bool {
+        match self {
+            Output::Kept(_, output) => **output == *candidate.run.output,
+            Output::Digest(digest) => *digest == candidate.digest(),
+        }
+    }
+}
+
+impl Default for QuietCache {
+    fn default() -> QuietCache {
+        QuietCache::with_room(ROOM_BYTES)
+    }
+}
+
 impl QuietCache {
-    /// An empty one.
+    /// An empty one, which keeps up to 4 MiB of outputs.
     pub fn new() -> QuietCache {
         QuietCache::default()
+    }
+
+    /// An empty one, which keeps so many bytes of outputs. Those for which there is no room are known by their digests:
+    /// the answers are the same, and cost more.
+    pub fn with_room(bytes_max: usize) -> QuietCache {
+        QuietCache {
+            rules: None,
+            keys: HashMap::new(),
+            room: Room::of(bytes_max),
+            asked: 0,
+            shared_changes: 0,
+            hits: 0,
+        }
     }
 
     /// How many events it has answered.
@@ -124,7 +177,7 @@ impl QuietCache {
     pub fn changed(&mut self, changes: &[StateChange]) {
         for change in changes {
             match change {
-                StateChange::KeyState(key, _) | StateChange::Text(key, ..) => drop(self.keys.remove(key)),
+                StateChange::KeyState(key, _) | StateChange::Text(key, ..) => self.forget(key),
                 StateChange::History(..) | StateChange::Seen(..) => self.shared_changes += 1,
             }
         }
@@ -133,7 +186,7 @@ impl QuietCache {
     /// Entries of other rules mean nothing under these.
     pub(super) fn take_up(&mut self, rules: &[u8; 32]) {
         if self.rules.as_ref() != Some(rules) {
-            self.keys.clear();
+            self.forget_all();
             self.rules = Some(*rules);
         }
     }
@@ -141,7 +194,9 @@ impl QuietCache {
     /// Whether it is known that nothing comes of a run.
     pub(super) fn knows(&mut self, candidate: &Candidate<'_>) -> bool {
         let Candidate { run, timing, .. } = candidate;
-        let Some(entry) = self.keys.get(&run.key) else { return false };
+        self.asked += 1;
+        let Some(entry) = self.keys.get_mut(&run.key) else { return false };
+        entry.asked = self.asked;
         let Validity { from, until, durations: (shortest, longest), .. } = entry.validity;
         let known = entry.size == run.output.len()
             && entry.format == run.format
@@ -151,7 +206,10 @@ impl QuietCache {
             && (from..until).contains(&timing.time)
             && (shortest..=longest).contains(&candidate.duration())
             && entry.shared_changes.is_none_or(|changes| changes == self.shared_changes)
-            && entry.digest == candidate.digest();
+            && entry.output.is_that_of(candidate);
+        if known && matches!(entry.output, Output::Digest(_)) {
+            self.keep_from_now_on(run);
+        }
         self.hits += u64::from(known);
         known
     }
@@ -162,12 +220,14 @@ impl QuietCache {
         if validity.until <= timing.time {
             return;
         }
-        if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&run.key) {
-            self.keys.clear();
+        self.forget(&run.key);
+        if self.keys.len() >= KEYS_MAX {
+            self.forget_all();
         }
         let entry = Entry {
-            digest: candidate.digest(),
+            output: self.kept(run).unwrap_or_else(|| Output::Digest(candidate.digest())),
             size: run.output.len(),
+            asked: self.asked,
             format: run.format,
             exit_code: candidate.exit_code,
             address: run.address.clone(),
@@ -177,6 +237,54 @@ impl QuietCache {
         };
         self.keys.insert(run.key.clone(), entry);
     }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(Entry { output: Output::Kept(ticket, _), .. }) = self.keys.remove(key) {
+            self.room.give_back(ticket);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.keys.clear();
+        self.room.clear();
+    }
+
+    /// The output of a run that is known by its digest is kept, if there is room now.
+    fn keep_from_now_on(&mut self, run: &Run) {
+        if let Some(kept) = self.kept(run)
+            && let Some(entry) = self.keys.get_mut(&run.key)
+        {
+            entry.output = kept;
+        }
+    }
+
+    /// The output of a run, if there is room for it.
+    fn kept(&mut self, run: &Run) -> Option<Output> {
+        let size = run.output.len();
+        let mut ticket = self.room.take(&run.key, size);
+        if ticket.is_none() && self.room.may_hold(size) {
+            self.make_room();
+            ticket = self.room.take(&run.key, size);
+        }
+        Some(Output::Kept(ticket?, run.output.as_slice().into()))
+    }
+
+    /// Whoever has had room for the longest time gives it up if it is idle, and has its next turn after all others if
+    /// not. Only one is looked at each time: if it was of no use, the next one is asked next time.
+    fn make_room(&mut self) {
+        let Some(key) = self.room.first().cloned() else { return };
+        let idle = IDLE_ROUNDS * self.keys.len() as u64;
+        let Some(Entry { output, asked, .. }) = self.keys.get_mut(&key) else { return };
+        let Output::Kept(ticket, bytes) = output else { return };
+        self.room.give_back(*ticket);
+        if self.asked - *asked <= idle
+            && let Some(later) = self.room.take(&key, bytes.len())
+        {
+            *ticket = later;
+        } else {
+            *output = Output::Digest(TextDigest::of(bytes));
+        }
+    }
 }
 
 impl Decision {
@@ -185,3 +293,6 @@ impl Decision {
         self.lines.is_empty() && self.alerts.is_empty() && self.changes.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

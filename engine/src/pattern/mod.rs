@@ -6,9 +6,10 @@
 //! patterns fail on a text with one such byte, so that a process could hide by its name.)
 //!
 //! [`syntax`] reads OS_Regex. Single anchored literals are compared in place ([`literal`]), everything else is
-//! translated for the crate `regex`, whose cost is linear in the text whatever the text is. [`required`] says which
-//! literals a text must hold for a pattern to fit.
+//! translated for the crate `regex`, whose cost is linear in the text whatever the text is, and compiled [`later`].
+//! [`required`] says which literals a text must hold for a pattern to fit.
 
+mod later;
 mod literal;
 mod os_match;
 mod os_regex;
@@ -74,28 +75,4 @@ fn check_length(pattern: &str) -> Result<(), PatternError> {
         format!("the pattern is {} bytes long, more than {PATTERN_BYTES_MAX}", pattern.len()),
         "split it into several rules, or use a list",
     ))
-}
-
-/// Hands an expression of the crate `regex`, made from `pattern`, to it.
-fn compile(expression: &str, pattern: &str) -> Result<regex::bytes::Regex, PatternError> {
-    regex::bytes::RegexBuilder::new(expression)
-        .case_insensitive(true)
-        .dot_matches_new_line(true)
-        // Each of our groups is two levels to it; see `syntax::GROUP_DEPTH_MAX`.
-        .nest_limit(4 * syntax::GROUP_DEPTH_MAX as u32)
-        .size_limit(COMPILED_BYTES_MAX)
-        .dfa_size_limit(CACHE_BYTES_MAX)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(bytes) => PatternError::new(
-                0..pattern.len(),
-                format!("the pattern needs more than {bytes} bytes when compiled"),
-                "make it shorter, or split it into several rules",
-            ),
-            other => PatternError::new(
-                0..pattern.len(),
-                format!("the pattern cannot be compiled: {other}"),
-                "simplify the pattern",
-            ),
-        })
 }

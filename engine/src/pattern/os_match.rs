@@ -1,9 +1,8 @@
 //! OS_Match: literal alternatives with anchors.
 
-use regex::bytes::Regex;
-
+use super::later::Later;
 use super::literal::{Fold, Literal};
-use super::{PatternError, check_length, compile, required};
+use super::{PatternError, check_length, required};
 
 /// A compiled OS_Match pattern: literals separated by `|`, each with an optional `^` before it and `$` after it.
 ///
@@ -28,7 +27,7 @@ enum Search {
     Anchored(Literal),
     /// For the rest the crate `regex` is faster than a loop over literals, as it searches for all of them at once with
     /// vector instructions.
-    Regex(Regex),
+    Regex(Later),
 }
 
 impl OsMatch {
@@ -47,7 +46,7 @@ impl OsMatch {
             Search::Nothing
         } else {
             let expressions: Vec<String> = literals.iter().map(Literal::expression).collect();
-            Search::Regex(compile(&expressions.join("|"), pattern)?)
+            Search::Regex(Later::new(expressions.join("|"), pattern)?)
         };
         Ok(OsMatch { pattern: pattern.to_owned(), search, required })
     }

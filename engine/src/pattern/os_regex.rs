@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use regex::bytes::Regex;
-
+use super::later::Later;
 use super::literal::{Fold, Literal};
 use super::syntax::{self, Node, PUNCTUATION, Sequence, Set};
-use super::{PatternError, check_length, compile, required};
+use super::{PatternError, check_length, required};
 
 /// A compiled OS_Regex pattern.
 ///
@@ -18,7 +17,7 @@ pub struct OsRegex {
     pattern: String,
     /// The pattern is a single ASCII literal with an anchor: then it decides, and not `regex`.
     anchored: Option<Literal>,
-    regex: Regex,
+    regex: Later,
     /// A set of the pattern holds characters outside ASCII, so also bytes that are not UTF-8.
     takes_stray_bytes: bool,
     required: Option<Vec<String>>,
@@ -40,7 +39,7 @@ impl OsRegex {
         Ok(OsRegex {
             pattern: pattern.to_owned(),
             anchored,
-            regex: compile(&expression, pattern)?,
+            regex: Later::new(expression, pattern)?,
             takes_stray_bytes: alternatives.iter().flatten().any(takes_stray_bytes),
             required,
         })
@@ -77,7 +76,12 @@ impl OsRegex {
 
     /// How many groups it has.
     pub fn group_count(&self) -> usize {
-        self.regex.captures_len() - 1
+        self.regex.group_count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_compilable(&self) -> bool {
+        self.regex.is_compilable()
     }
 
     /// The pattern as it was written.

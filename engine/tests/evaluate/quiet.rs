@@ -175,13 +175,16 @@ fn the_quiet_cache_changes_no_decision() {
         let random = &mut Random(seed);
         let texts = [some_rules(random), some_rules(random)];
         let sets: [RuleSet; 2] = texts.each_ref().map(|xml| rules_with(xml, &settings));
-        let (mut hosts, mut state, mut cache, mut set) =
-            (Hosts::new(random), MemoryState::default(), QuietCache::new(), 0);
+        let (mut hosts, mut state, mut set) = (Hosts::new(random), MemoryState::default(), 0);
+        // Room for all outputs, for none, for one of the longer ones.
+        let room = [1 << 20, 0, 31][random.below(3) as usize];
+        let mut cache = QuietCache::with_room(room);
         for number in 1..300 {
             let Arrived { event, append_time, overtaken, duplicate_agent } = hosts.next(number, random);
             // As a process does that is started anew, or given other rules.
             if random.one_in(100) {
-                cache = QuietCache::new();
+                hits += cache.hits();
+                cache = QuietCache::with_room(room);
             }
             if random.one_in(60) {
                 set = 1 - set;
@@ -201,12 +204,18 @@ fn the_quiet_cache_changes_no_decision() {
     assert!(alerts * 20 > events as usize, "{alerts} alerts of {events} events");
 }
 
-/// The cache answers the second of two runs.
+/// The cache answers the second of two runs, whether it keeps outputs or knows them by their digests.
 #[track_caller]
 fn answers_again(xml: &str, change: impl Fn(&mut Run), expected: bool) {
+    answers_again_with(QuietCache::new(), xml, &change, expected);
+    answers_again_with(QuietCache::with_room(0), xml, &change, expected);
+}
+
+#[track_caller]
+fn answers_again_with(mut cache: QuietCache, xml: &str, change: &impl Fn(&mut Run), expected: bool) {
     let settings = Settings { time_zone: Some("UTC".to_owned()), ..Settings::default() };
     let rules = rules_with(xml, &settings);
-    let (mut state, mut cache) = (MemoryState::default(), QuietCache::new());
+    let mut state = MemoryState::default();
     let mut judge = |run: Run| {
         let append_time = run.started + SignedDuration::from_secs(2);
         let event = Event::Output(run);
@@ -234,6 +243,7 @@ fn an_unchanged_output_is_answered_by_the_cache() {
     answers_again(&rule("<check_diff />"), nothing, true);
     answers_again(&rule("<check_diff><sort /></check_diff>"), nothing, true);
     answers_again(&rule("<check_diff />"), |run| run.output = b"another".into(), false);
+    answers_again(&rule("<check_diff />"), |run| run.output = b"outpu7".into(), false);
     answers_again(&rule("<match>out</match>"), nothing, false);
     // Half past ten at night.
     answers_again(&rule("<time>22:15 - 22:17</time><match>nowhere</match>"), nothing, true);
