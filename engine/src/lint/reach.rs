@@ -125,9 +125,12 @@ fn may_be_copy(rule: &Rule, before: &Rule) -> bool {
 /// Rules that neither outputs nor lines about runs come to: one finding for each file.
 pub(super) fn not_for_outputs(tree: &Tree, findings: &mut Findings) {
     // Rules that a finding says hang nowhere are not known to judge anything.
-    let hung = reached(tree, |_| true);
-    let for_outputs = reached(tree, |rule| !is_excluded(rule, DECODER_OSSEC));
-    let for_runs = reached(tree, |rule| !is_excluded(rule, DECODER_TRIPLINE));
+    let hung = reached(tree, &[], |_| true);
+    // Where a rule hangs that could not be read, and what it asks for, is not known: any line may come to it.
+    let unknown: Vec<RuleIndex> =
+        (0..tree.rules.len() as u32).map(RuleIndex).filter(|RuleIndex(at)| tree.is_broken(*at as usize)).collect();
+    let for_outputs = reached(tree, &unknown, |rule| !is_excluded(rule, DECODER_OSSEC));
+    let for_runs = reached(tree, &unknown, |rule| !is_excluded(rule, DECODER_TRIPLINE));
     let mut by_file: BTreeMap<u32, (usize, Vec<&Rule>)> = BTreeMap::new();
     for (at, rule) in tree.rules.iter().enumerate().filter(|(_, rule)| is_own(rule)) {
         let (count, never) = by_file.entry(rule.span.file).or_default();
@@ -155,13 +158,13 @@ pub(super) fn not_for_outputs(tree: &Tree, findings: &mut Findings) {
     }
 }
 
-/// The rules below the roots to which such rules lead.
-fn reached(tree: &Tree, may_hold: impl Fn(&Rule) -> bool) -> Vec<bool> {
+/// The rules below the roots to which such rules lead, and those that are taken to hold with what is below them.
+fn reached(tree: &Tree, taken: &[RuleIndex], may_hold: impl Fn(&Rule) -> bool) -> Vec<bool> {
     let mut reached = vec![false; tree.rules.len()];
-    let mut next: Vec<RuleIndex> = tree.roots.clone();
+    let mut next: Vec<RuleIndex> = tree.roots.iter().chain(taken).copied().collect();
     while let Some(RuleIndex(at)) = next.pop() {
         let rule = &tree.rules[at as usize];
-        if !reached[at as usize] && may_hold(rule) {
+        if !reached[at as usize] && (may_hold(rule) || tree.is_broken(at as usize)) {
             reached[at as usize] = true;
             next.extend(&rule.children);
         }

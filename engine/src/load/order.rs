@@ -27,13 +27,21 @@ pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findin
                     findings.push(nothing_to_overwrite(id, &draft, replaced.get(&id), &rules));
                 }
             }
-            (Some(id), Some(known)) => findings.push(
-                Finding::new(&codes::DUPLICATE_ID, format!("rule {id} is defined twice"))
-                    .at(draft.id_span, "again")
-                    .related(rules.drafts[known].id_span, "first")
-                    .rule(Some(id))
-                    .help("give one of them another id, or write `overwrite=\"yes\"` to change the first".to_owned()),
-            ),
+            (Some(id), Some(known)) => {
+                findings.push(
+                    Finding::new(&codes::DUPLICATE_ID, format!("rule {id} is defined twice"))
+                        .at(draft.id_span, "again")
+                        .related(rules.drafts[known].id_span, "first")
+                        .rule(Some(id))
+                        .help(
+                            "give one of them another id, or write `overwrite=\"yes\"` to change the first".to_owned(),
+                        ),
+                );
+                // What else is wrong with it is told in the same run. Its id stays the first one's.
+                (draft.id, draft.broken) = (None, true);
+                rules.find_parents(&mut draft, findings);
+                rules.push(draft);
+            }
             _ => {
                 rules.find_parents(&mut draft, findings);
                 rules.push(draft);
