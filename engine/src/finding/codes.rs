@@ -188,7 +188,7 @@ codes! {
         "The same moment is day in one place and night in another. Rules never ask the machine they run on, since replay must give the same alerts.",
         "Set `time_zone` in tripline.toml, such as `time_zone = \"Europe/Berlin\"`.";
     NEVER_HOLDS = "TL0315" Warning, "a rule never holds",
-        "It asks for something that Tripline does not have.",
+        "It asks for something that Tripline does not have, or for two things that exclude each other.",
         "Write the condition in another way, or remove the rule.";
     CONDITION_DROPPED = "TL0316" Warning, "a condition has no effect beside another",
         "As in OSSEC, of two forms of one condition only one is tested, so the rule holds more often than it seems to.",

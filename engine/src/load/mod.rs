@@ -25,7 +25,7 @@ mod tree;
 pub use elements::element_names;
 pub use lists::LIST_BYTES_MAX;
 pub use references::list_names;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{DEPTH_MAX, Tree};
 
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;

@@ -6,6 +6,7 @@ use super::composite::{self, Written};
 use super::draft::Draft;
 use super::elements::{self, ELEMENTS, Nested, Occurrence, Support};
 use super::number::number;
+use super::order;
 use super::text::{Text, Texts};
 use crate::composite::RuleMemory;
 use crate::finding::{Finding, Findings, codes, shown};
@@ -145,6 +146,7 @@ impl Reader<'_> {
             }
         }
         change::patterns(&mut draft, &on_change, self.findings);
+        order::one_place(&draft, self.findings);
         composite::finish(&mut draft, self.settings, self.findings);
         draft.broken = self.findings.errors() > errors_before || !is_intact(element);
         self.finish(draft, is_whole(element));
