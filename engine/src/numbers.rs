@@ -118,6 +118,14 @@ impl Numbers {
         from..=to
     }
 
+    /// Whether some number is in both sets.
+    pub fn meets(&self, other: &Numbers) -> bool {
+        let meet = |one: &RangeInclusive<i64>, other: &RangeInclusive<i64>| {
+            one.start() <= other.end() && other.start() <= one.end()
+        };
+        self.ranges.iter().any(|one| other.ranges.iter().any(|other| meet(one, other)))
+    }
+
     /// Whether all numbers of the other set are in this one.
     pub fn covers(&self, other: &Numbers) -> bool {
         let covers = |range: &RangeInclusive<i64>| {

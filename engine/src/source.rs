@@ -35,6 +35,18 @@ pub struct LineColumn {
 }
 
 impl SourceFile {
+    /// The text of a line, counted from 1, without the white space around it. `file` is the index that the place gets.
+    pub fn line_span(&self, file: u32, line: usize) -> Span {
+        let mut start = 0;
+        for _ in 1..line {
+            start += memchr::memchr(b'\n', &self.text[start..]).map_or(self.text.len() - start, |length| length + 1);
+        }
+        let rest = &self.text[start..];
+        let text = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
+        let start = start + text.len() - text.trim_ascii_start().len();
+        Span { file, start: start as u32, end: (start + text.trim_ascii().len()) as u32 }
+    }
+
     /// The line and column of a byte offset.
     pub fn line_column(&self, offset: u32) -> LineColumn {
         let upto = &self.text[..(offset as usize).min(self.text.len())];

@@ -72,12 +72,18 @@ fn groups_within_groups_of_a_pattern_are_bounded() {
 }
 
 #[test]
-fn entities_are_plain_text_and_expand_to_nothing() {
+fn entities_are_told_and_expand_to_nothing() {
     let laughs = "<!DOCTYPE lolz [\n<!ENTITY a \"ha\">\n<!ENTITY b \"&a;&a;&a;\">\n]>\n";
     let checked_laughs = checked(format!("{laughs}{}", rule("<match>&b;</match>")));
     // `<!` begins OSSEC's short comment, which ends at `!>`.
     assert_eq!(codes_of(&checked_laughs)[0], codes::COMMENT_NOT_CLOSED.code);
-    let plain = checked(rule("<match>&b; &#x41; &lt; abc</match>"));
+    let ends = checked(format!("{laughs}!>{}", rule("<match>&b; abc</match>")));
+    assert_eq!(codes_of(&ends), [codes::ENTITY.code]);
+    for text in ["&#x41;", "&#60;", "a &lt; b", "&&amp;", "&gt;", "&quot;", "&apos;"] {
+        let told = checked(rule(&format!("<match>{text} abc</match>")));
+        assert_eq!(codes_of(&told), [codes::ENTITY.code], "{text}");
+    }
+    let plain = checked(rule("<match>&b; &# &#x; &#x110000; a&lt b &amp</match>"));
     assert!(plain.findings.is_empty(), "{:#?}", plain.findings);
 }
 

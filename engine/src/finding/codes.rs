@@ -82,6 +82,18 @@ codes! {
     TOO_MANY_ELEMENTS = "TL0015" Error, "a file holds too many elements",
         "Reading goes on only so far, so that a huge file can't take all memory.",
         "Split the file.";
+    FILE_NOT_READ = "TL0016" Error, "a file that is named can't be read",
+        "Rules, decoders or lists that are silently missing are worse than a rule set that is refused. What refers to them is reported as well.",
+        "Correct the name or the permissions of the file, or remove what names it.";
+    OSSEC_CONF_ERROR = "TL0017" Error, "OSSEC's configuration can't be used",
+        "It says which commands run and which rules are loaded; what can't be understood would be missing from them.",
+        "Correct the line.";
+    OSSEC_CONF_PART = "TL0018" Warning, "a part of OSSEC's configuration has no effect, or another one than it seems",
+        "Of OSSEC's configuration Tripline reads commands, rules, decoders and lists.",
+        "Correct or remove the part, or allow this code if OSSEC itself needs it.";
+    ENTITY = "TL0019" Warning, "an entity or a declaration of XML stands for itself",
+        "OSSEC's rule files have neither: `&lt;` is a text of four characters, and whatever begins with `<!` is a comment. A condition that is written so does not fit what it seems to.",
+        "Write the character itself: `>`, `&`, `\"`; for `<` write `\\<`, in `regex` and not in `match`. If the text with `&` is meant, allow this code there.";
 
     // Ids
     DUPLICATE_ID = "TL0101" Error, "two rules have one id",
@@ -176,7 +188,7 @@ codes! {
         "The same moment is day in one place and night in another. Rules never ask the machine they run on, since replay must give the same alerts.",
         "Set `time_zone` in tripline.toml, such as `time_zone = \"Europe/Berlin\"`.";
     NEVER_HOLDS = "TL0315" Warning, "a rule never holds",
-        "It asks for something that Tripline does not have.",
+        "It asks for something that Tripline does not have, or for two things that exclude each other.",
         "Write the condition in another way, or remove the rule.";
     CONDITION_DROPPED = "TL0316" Warning, "a condition has no effect beside another",
         "As in OSSEC, of two forms of one condition only one is tested, so the rule holds more often than it seems to.",

@@ -113,41 +113,34 @@ impl Finding {
 pub(crate) struct Findings {
     list: Vec<Finding>,
     errors: usize,
-    /// What was said of each file; `None` for what is about no file.
-    files: BTreeMap<Option<u32>, FileCount>,
+    /// What was said of each file (`None` for what is about no file), errors apart: however much else there is to say, no
+    /// error is left out for it.
+    files: BTreeMap<(Option<u32>, bool), FileCount>,
 }
 
 #[derive(Debug, Default)]
 struct FileCount {
     findings: usize,
-    /// The place in the list of the finding that says that others are left out.
-    left_out: Option<usize>,
+    /// One more says that others are left out.
+    left_out: bool,
 }
 
-/// More findings of one file than this are left out, and one more says so.
-pub(crate) const FINDINGS_PER_FILE_MAX: usize = 500;
+/// More errors of one file than this are left out, and more of its other findings; one more of each kind says so.
+pub const FINDINGS_PER_FILE_MAX: usize = 500;
 
 impl Findings {
     pub fn push(&mut self, finding: Finding) {
-        self.errors += usize::from(finding.severity == Severity::Error);
-        let file = self.files.entry(finding.span.map(|span| span.file)).or_default();
+        let is_error = finding.severity == Severity::Error;
+        self.errors += usize::from(is_error);
+        let file = self.files.entry((finding.span.map(|span| span.file), is_error)).or_default();
         if file.findings < FINDINGS_PER_FILE_MAX {
             file.findings += 1;
             self.list.push(finding);
             return;
         }
-        let at = *file.left_out.get_or_insert_with(|| {
-            let message = format!("the file has more than {FINDINGS_PER_FILE_MAX} findings");
-            let place = finding.span.unwrap_or_default();
-            self.list.push(
-                Finding::new(&codes::TOO_MANY_FINDINGS, message)
-                    .at(Span { end: place.start, ..place }, "this one and others are left out")
-                    .help("correct those above and check again".to_owned()),
-            );
-            self.list.len() - 1
-        });
-        // An error stays one when it is left out.
-        self.list[at].severity = self.list[at].severity.min(finding.severity);
+        if !std::mem::replace(&mut file.left_out, true) {
+            self.list.push(too_many(finding.span.unwrap_or_default(), is_error));
+        }
     }
 
     /// In the order of files, places and codes; those about no place come first.
@@ -165,6 +158,17 @@ impl Findings {
     pub fn errors(&self) -> usize {
         self.errors
     }
+}
+
+/// Says that a file has more findings than are told, and where the first of those begins that are left out. An error
+/// stays one when it is left out.
+pub fn too_many(place: Span, errors: bool) -> Finding {
+    let kind = if errors { "errors" } else { "findings that are no errors" };
+    let message = format!("the file has more than {FINDINGS_PER_FILE_MAX} {kind}");
+    let finding = Finding::new(&codes::TOO_MANY_FINDINGS, message)
+        .at(Span { end: place.start, ..place }, "this one and others are left out")
+        .help("correct those above and check again".to_owned());
+    Finding { severity: if errors { Severity::Error } else { finding.severity }, ..finding }
 }
 
 /// A stretch of rule text inside of a message: at most 60 characters of it. [`render`] escapes what must not reach a

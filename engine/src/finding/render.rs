@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use super::{Finding, Severity};
 use crate::load::base_rules;
@@ -135,9 +136,9 @@ fn write_place(
 /// The line of a place as it is shown.
 struct Excerpt {
     line: String,
-    /// How many characters of `line` stand before the marked ones.
+    /// How many columns of a terminal `line` takes before the marked part: wide characters take two.
     before: usize,
-    /// How many are marked; at least one.
+    /// How many the marked part takes; at least one.
     marked: usize,
 }
 
@@ -156,10 +157,9 @@ impl Excerpt {
         room -= keep_start(&mut marked, room * 3 / 4);
         room -= keep_end(&mut before, room * 2 / 3);
         keep_start(&mut after, room);
-        let chars = |text: &str| text.chars().count();
         Excerpt {
-            before: chars(&before),
-            marked: chars(&marked).max(1),
+            before: before.width(),
+            marked: marked.width().max(1),
             line: format!("{before}{marked}{after}").trim_end().to_owned(),
         }
     }
@@ -178,14 +178,14 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// Control characters, and those that change the direction of text, as escapes.
+/// Control characters, those that change the direction of text, and those that are not to be seen, as escapes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\t' => out.push(' '),
             c if c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') =>
+                || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}') =>
             {
                 out.extend(c.escape_default());
             }

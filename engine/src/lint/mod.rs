@@ -5,6 +5,7 @@
 //! looks for them. A lint says nothing when it is not sure.
 
 mod baselines;
+mod excludes;
 mod implies;
 mod patterns;
 mod reach;
@@ -27,6 +28,7 @@ pub struct LintInputs<'a> {
 
 /// Looks at all rules. The tree may have errors: then rules that could not be read are left alone.
 pub(crate) fn lint(tree: &Tree, inputs: &LintInputs<'_>, findings: &mut Findings) {
+    excludes::never_hold(tree, findings);
     reach::never_reached(tree, findings);
     reach::not_for_outputs(tree, findings);
     patterns::lint(tree, findings);
@@ -44,6 +46,15 @@ fn own_rules(tree: &Tree) -> impl Iterator<Item = &Rule> {
 /// It comes from a file.
 fn is_own(rule: &Rule) -> bool {
     rule.span.file != Span::BUILT_IN
+}
+
+/// By rule: the rules that it hangs under.
+fn parents(tree: &Tree) -> Vec<Vec<usize>> {
+    let mut parents = vec![Vec::new(); tree.rules.len()];
+    for (at, rule) in tree.rules.iter().enumerate() {
+        rule.children.iter().for_each(|child| parents[child.0 as usize].push(at));
+    }
+    parents
 }
 
 /// All lists of siblings: the roots, and the children of each rule.

@@ -122,46 +122,63 @@ fn may_be_copy(rule: &Rule, before: &Rule) -> bool {
         && (plain_diff(rule).is_some() || rule.noalert)
 }
 
+/// How many rules a file has, and which of them judge neither outputs nor lines about runs, each with whether it judges
+/// log lines.
+type OfFile<'t> = (usize, Vec<(&'t Rule, bool)>);
+
 /// Rules that neither outputs nor lines about runs come to: one finding for each file.
 pub(super) fn not_for_outputs(tree: &Tree, findings: &mut Findings) {
     // Rules that a finding says hang nowhere are not known to judge anything.
-    let hung = reached(tree, |_| true);
-    let for_outputs = reached(tree, |rule| !is_excluded(rule, DECODER_OSSEC));
-    let for_runs = reached(tree, |rule| !is_excluded(rule, DECODER_TRIPLINE));
-    let mut by_file: BTreeMap<u32, (usize, Vec<&Rule>)> = BTreeMap::new();
+    let hung = reached(tree, &[], |_| true);
+    // Where a rule hangs that could not be read, and what it asks for, is not known: any line may come to it.
+    let unknown: Vec<RuleIndex> =
+        (0..tree.rules.len() as u32).map(RuleIndex).filter(|RuleIndex(at)| tree.is_broken(*at as usize)).collect();
+    let for_outputs = reached(tree, &unknown, |rule| !is_excluded(rule, DECODER_OSSEC));
+    let for_runs = reached(tree, &unknown, |rule| !is_excluded(rule, DECODER_TRIPLINE));
+    let for_logs = reached(tree, &unknown, |rule| !is_for_own_lines(rule));
+    let said = findings.rules_with(codes::NEVER_HOLDS.code);
+    let mut by_file: BTreeMap<u32, OfFile<'_>> = BTreeMap::new();
     for (at, rule) in tree.rules.iter().enumerate().filter(|(_, rule)| is_own(rule)) {
         let (count, never) = by_file.entry(rule.span.file).or_default();
         *count += 1;
-        if hung[at] && !for_outputs[at] && !for_runs[at] && !tree.is_broken(at) {
-            never.push(rule);
+        let is_judge = for_outputs[at] || for_runs[at] || tree.is_broken(at);
+        if hung[at] && !is_judge && !said.contains(&rule.id) {
+            never.push((rule, for_logs[at]));
         }
     }
     for (count, never) in by_file.into_values() {
-        let Some(first) = never.first() else { continue };
+        let Some((first, _)) = never.first() else { continue };
         let message = match never.len() {
             1 => format!("rule {} can never match the output of a command", first.id),
             all if all == count => format!("none of the {count} rules of this file can match the output of a command"),
             some => format!("{some} of the {count} rules of this file can never match the output of a command"),
         };
-        let ids: Vec<String> = never.iter().take(8).map(|rule| rule.id.to_string()).collect();
+        let ids: Vec<String> = never.iter().take(8).map(|(rule, _)| rule.id.to_string()).collect();
         let more = if never.len() > ids.len() { ", ..." } else { "" };
         let finding = Finding::new(&codes::NOT_FOR_OUTPUTS, message)
             .at(first.span, if never.len() == 1 { "" } else { "the first of them" })
             .rule(Some(first.id));
-        findings.push(match never.len() {
-            1 => finding.note("it judges log lines alone"),
-            _ => finding.note(format!("they judge log lines alone: {}{more}", ids.join(", "))),
-        });
+        let ids = ids.join(", ");
+        let judge_logs = never.iter().filter(|(_, for_logs)| *for_logs).count();
+        findings.push(finding.note(match (never.len(), judge_logs) {
+            (1, 1) => "it judges log lines alone".to_owned(),
+            (1, _) => "nor any other line: none has all that it and the rules above it ask for".to_owned(),
+            (_, 0) => {
+                format!("nor any other line: none has all that they and the rules above them ask for: {ids}{more}")
+            }
+            (all, some) if all == some => format!("they judge log lines alone: {ids}{more}"),
+            (_, some) => format!("{some} of them judge log lines alone, the others nothing: {ids}{more}"),
+        }));
     }
 }
 
-/// The rules below the roots to which such rules lead.
-fn reached(tree: &Tree, may_hold: impl Fn(&Rule) -> bool) -> Vec<bool> {
+/// The rules below the roots to which such rules lead, and those that are taken to hold with what is below them.
+fn reached(tree: &Tree, taken: &[RuleIndex], may_hold: impl Fn(&Rule) -> bool) -> Vec<bool> {
     let mut reached = vec![false; tree.rules.len()];
-    let mut next: Vec<RuleIndex> = tree.roots.clone();
+    let mut next: Vec<RuleIndex> = tree.roots.iter().chain(taken).copied().collect();
     while let Some(RuleIndex(at)) = next.pop() {
         let rule = &tree.rules[at as usize];
-        if !reached[at as usize] && may_hold(rule) {
+        if !reached[at as usize] && (may_hold(rule) || tree.is_broken(at as usize)) {
             reached[at as usize] = true;
             next.extend(&rule.children);
         }
@@ -171,6 +188,15 @@ fn reached(tree: &Tree, may_hold: impl Fn(&Rule) -> bool) -> Vec<bool> {
 
 fn is_excluded(rule: &Rule, decoder: &str) -> bool {
     rule.conditions.iter().any(|condition| excludes(&condition.test, decoder))
+}
+
+/// Whether it asks for what only outputs and lines about runs have, or for what nothing has.
+fn is_for_own_lines(rule: &Rule) -> bool {
+    rule.conditions.iter().any(|condition| match &condition.test {
+        Test::DecodedAs(name) => name == DECODER_OSSEC || name == DECODER_TRIPLINE,
+        Test::Never(_) => true,
+        _ => false,
+    })
 }
 
 /// Whether no line of this decoder, Tripline's own or that of outputs, fulfils the test.

@@ -202,6 +202,15 @@ pub(super) fn check_diff(draft: &mut Draft, elements: &[Occurrence<'_>], finding
         }
         steps.extend(occurrence.nested.iter().filter_map(|nested| step(draft, nested, findings)));
     }
+    for again in &elements[1..] {
+        findings.push(
+            Finding::new(&codes::CONTRADICTION, "`check_diff` stands twice, and makes one comparison")
+                .at(whole(again), "its steps, if any, follow those of the first")
+                .related(whole(&elements[0]), "the first")
+                .rule(draft.id)
+                .help("write one `check_diff` with all steps; a second comparison needs a rule of its own".to_owned()),
+        );
+    }
     draft.rule.check_diff = Some(CheckDiff { span: whole(&elements[0]), normaliser: Normaliser { steps } });
 }
 

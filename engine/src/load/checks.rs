@@ -9,6 +9,7 @@ use crate::xml::{self, Attribute, Element};
 pub(super) fn variable(element: &Element, texts: &mut Texts<'_>, findings: &mut Findings) {
     only_text(element, findings);
     only_attributes(element, &["name"], &[], None, findings);
+    entities(element, texts.file(), None, findings);
     let value = texts.take(&element.texts, element.tag, "the variable's text", findings);
     let Some(name) = required(element, "name", None, findings) else { return };
     let name = attribute(name, texts, findings);
@@ -94,6 +95,62 @@ pub(super) fn only_text(element: &Element, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Reports the first entity of XML in the texts of an element that is a condition: it stands for itself, as in OSSEC.
+pub(super) fn entities(element: &Element, file: &[u8], rule: Option<u32>, findings: &mut Findings) {
+    let texts = element.texts.iter();
+    let found = texts.filter_map(|text| {
+        let start = text.start as usize;
+        let (at, entity, means) = entity(&file[start..text.end as usize])?;
+        let at = (start + at) as u32;
+        Some((Span { start: at, end: at + entity.len() as u32, ..*text }, entity, means))
+    });
+    let Some((span, entity, means)) = { found }.next() else { return };
+    let help = match means {
+        '<' if reads_escapes(&element.name) => "write `\\<` for a `<`".to_owned(),
+        '<' => format!("`{}` can't ask for a `<`: use `regex` or `pcre2` and write `\\<`", element.name),
+        other => format!("write `{other}` itself"),
+    };
+    findings.push(
+        Finding::new(&codes::ENTITY, format!("`{entity}` stands for itself and not for `{means}`"))
+            .at(span, format!("a text of {} characters", entity.len()))
+            .rule(rule)
+            .note("OSSEC's rule files have no entities")
+            .help(help),
+    );
+}
+
+/// Whether `\<` in the pattern of such an element fits `<`. In the others a backslash is a backslash.
+fn reads_escapes(element: &str) -> bool {
+    const OS_REGEX: [&str; 4] = ["field", "prematch", "ignore_lines", "replace"];
+    element.contains("regex") || element.contains("pcre2") || OS_REGEX.contains(&element)
+}
+
+/// The first entity of a text that XML knows by itself: where it stands, how it is written, what it means in XML.
+fn entity(text: &[u8]) -> Option<(usize, &str, char)> {
+    memchr::memchr_iter(b'&', text).find_map(|at| {
+        let rest = &text[at + 1..];
+        // The longest is `&#1114111;`, apart from zeros that nobody writes.
+        let length = rest.iter().take(12).position(|byte| *byte == b';')?;
+        let name = std::str::from_utf8(&rest[..length]).ok()?;
+        let means = match name {
+            "lt" => '<',
+            "gt" => '>',
+            "amp" => '&',
+            "quot" => '"',
+            "apos" => '\'',
+            _ => {
+                let digits = name.strip_prefix('#')?;
+                let number = match digits.strip_prefix(['x', 'X']) {
+                    Some(digits) => u32::from_str_radix(digits, 16),
+                    None => digits.parse(),
+                };
+                number.ok().and_then(char::from_u32)?
+            }
+        };
+        Some((at, std::str::from_utf8(&text[at..at + length + 2]).ok()?, means))
+    })
 }
 
 /// Reports texts in an element that only holds elements.

@@ -377,7 +377,8 @@ pub(super) fn plan(
                 };
                 let end = if drafts[at].finds_later { drafts.len() } else { at };
                 let sources: Vec<usize> = (0..end).filter(|source| *source != at && fits(&drafts[*source])).collect();
-                if !sources.iter().any(|source| is_recorded(&drafts[*source])) && !drafts[at].parents_unknown {
+                let may_be_recorded = |source: &usize| is_recorded(&drafts[*source]) || drafts[*source].broken;
+                if !sources.iter().any(may_be_recorded) && !drafts[at].parents_unknown {
                     findings.push(
                         Finding::new(&codes::COUNTS_NOTHING, "no rule before this one gives results to count")
                             .at(composite.span, "the rule never holds")
@@ -436,7 +437,8 @@ fn counts_a_result(
     findings: &mut Findings,
 ) {
     let finding = match source {
-        Some(source) if is_recorded(source) => return,
+        // Of one that could not be read nothing is known.
+        Some(source) if is_recorded(source) || source.broken => return,
         Some(source) => {
             let why = if source.rule.level == 0 { "it is silent" } else { "it is `noalert`" };
             Finding::new(&codes::COUNTS_NOTHING, format!("rule {counted} has no results to count"))

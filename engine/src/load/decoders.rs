@@ -250,6 +250,7 @@ impl Reader<'_> {
                 continue;
             };
             checks::only_text(child, self.findings);
+            checks::entities(child, self.texts.file(), None, self.findings);
             checks::only_attributes(child, attributes, &[], None, self.findings);
             let text = self.texts.take(&child.texts, child.tag, &format!("`{name}`"), self.findings);
             let offset = child.attribute("offset");

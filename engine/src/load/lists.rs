@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::list::TextList;
 use crate::source::{SourceFile, Span};
+use crate::xml;
 
 /// Lists with more bytes than this are refused.
-pub const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The lists of a rule set, by name without `.cdb`.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ pub(super) fn name_of(written: &str) -> &str {
     name.strip_suffix(".cdb").unwrap_or(name)
 }
 
-/// `key:value` lines. The first colon ends the key.
+/// `key:value` lines. The first colon ends the key. A byte-order mark before them is no part of the first key.
 fn read(text: &[u8], file: u32, findings: &mut Findings) -> TextList {
     let mut list = TextList::default();
     if text.len() > LIST_BYTES_MAX {
@@ -48,12 +49,14 @@ fn read(text: &[u8], file: u32, findings: &mut Findings) -> TextList {
         findings.push(Finding::new(&codes::FILE_TOO_LARGE, message).at(Span { file, start: 0, end: 0 }, ""));
         return list;
     }
-    let mut start = 0;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
+    let mut start = if text.starts_with(xml::BYTE_ORDER_MARK) { xml::BYTE_ORDER_MARK.len() } else { 0 };
+    let mut is_empty = true;
+    for line in text[start..].split_inclusive(|byte| *byte == b'\n') {
         let span = |length: usize| Span { file, start: start as u32, end: (start + length) as u32 };
         let content = line.strip_suffix(b"\n").unwrap_or(line);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
         if !content.trim_ascii().is_empty() {
+            is_empty = false;
             let colon = memchr::memchr(b':', content);
             let (key, value) = match colon {
                 Some(at) => (&content[..at], &content[at + 1..]),
@@ -77,9 +80,24 @@ fn read(text: &[u8], file: u32, findings: &mut Findings) -> TextList {
                         .at(span(content.len()), "left out: the first one counts")
                         .help("remove one of them".to_owned()),
                 );
+            } else if !line.ends_with(b"\n") {
+                findings.push(
+                    Finding::new(&codes::LIST_LINE, "the last line of the list has no line break at its end")
+                        .at(span(content.len()), "is it whole?")
+                        .note("a list that was cut off while it was written looks like this")
+                        .help("write the list anew, or end its last line with a line break".to_owned()),
+                );
             }
         }
         start += line.len();
+    }
+    if is_empty {
+        findings.push(
+            Finding::new(&codes::LIST_LINE, "the list is empty")
+                .at(Span { file, start: 0, end: 0 }, "no line of `key:value`")
+                .note("no key is in it, so a rule that asks for one never holds")
+                .help("write the list anew if it should not be empty".to_owned()),
+        );
     }
     list
 }
@@ -121,6 +139,23 @@ mod tests {
                 "the key `a` is in the list already Some((12, 15))",
             ]
         );
+    }
+
+    #[test]
+    fn a_list_that_was_cut_off_is_shown_and_a_mark_before_it_is_no_part_of_a_key() {
+        let no_line_break = "the last line of the list has no line break at its end";
+        for (text, said) in [
+            ("", vec!["the list is empty Some((0, 0))".to_owned()]),
+            ("\u{feff}\n \n", vec!["the list is empty Some((0, 0))".to_owned()]),
+            ("a:1\nbo", vec!["the line has no `:` Some((4, 6))".to_owned()]),
+            ("a:1\n192.168.1.1:", vec![format!("{no_line_break} Some((4, 16))")]),
+            ("\u{feff}a:1\nbob:x", vec![format!("{no_line_break} Some((7, 12))")]),
+            ("\u{feff}a:1\r\n", vec![]),
+        ] {
+            let (list, findings) = checked(text);
+            assert_eq!(findings, said, "{text:?}");
+            assert_eq!(list.get(b"a").is_some(), text.contains("a:1"), "{text:?}");
+        }
     }
 
     #[test]

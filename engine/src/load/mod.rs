@@ -25,13 +25,13 @@ mod tree;
 pub use elements::element_names;
 pub use lists::LIST_BYTES_MAX;
 pub use references::list_names;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{DEPTH_MAX, Tree};
 
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use crate::evaluate::Prefilter;
-use crate::finding::{Finding, Findings, codes, suppress};
+use crate::finding::{Finding, Findings, Severity, codes, suppress};
 use crate::lint::{self, LintInputs};
 use crate::ruleset::{RuleIndex, RuleSet, Settings};
 use crate::source::{SourceFile, Span};
@@ -89,6 +89,20 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// How many rules the files hold, those with mistakes included, built-in ones left out.
     pub rule_count: usize,
+}
+
+impl Checked {
+    /// Puts in front what was found before the files were read, such as files that are not there. With an error among it
+    /// the rules can't be used.
+    pub fn with(mut self, mut found: Vec<Finding>) -> Checked {
+        if found.iter().any(|finding| finding.severity == Severity::Error) {
+            self.rules = None;
+            // That there are none follows.
+            self.findings.retain(|finding| finding.code != codes::NO_RULES.code);
+        }
+        found.append(&mut self.findings);
+        Checked { findings: found, ..self }
+    }
 }
 
 /// Compiles rule files, in load order, or says everything that is wrong with them. Warnings of a good rule set are in

@@ -27,13 +27,21 @@ pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findin
                     findings.push(nothing_to_overwrite(id, &draft, replaced.get(&id), &rules));
                 }
             }
-            (Some(id), Some(known)) => findings.push(
-                Finding::new(&codes::DUPLICATE_ID, format!("rule {id} is defined twice"))
-                    .at(draft.id_span, "again")
-                    .related(rules.drafts[known].id_span, "first")
-                    .rule(Some(id))
-                    .help("give one of them another id, or write `overwrite=\"yes\"` to change the first".to_owned()),
-            ),
+            (Some(id), Some(known)) => {
+                findings.push(
+                    Finding::new(&codes::DUPLICATE_ID, format!("rule {id} is defined twice"))
+                        .at(draft.id_span, "again")
+                        .related(rules.drafts[known].id_span, "first")
+                        .rule(Some(id))
+                        .help(
+                            "give one of them another id, or write `overwrite=\"yes\"` to change the first".to_owned(),
+                        ),
+                );
+                // What else is wrong with it is told in the same run. Its id stays the first one's.
+                (draft.id, draft.broken) = (None, true);
+                rules.find_parents(&mut draft, findings);
+                rules.push(draft);
+            }
             _ => {
                 rules.find_parents(&mut draft, findings);
                 rules.push(draft);
@@ -43,6 +51,23 @@ pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findin
     rules.find_later_parents(orphans, findings);
     rules.drafts.retain(|draft| !draft.set_aside);
     rules.drafts
+}
+
+/// Of several elements that say where a rule hangs one decides: `if_sid`, then `if_level`, then `if_group`, as in OSSEC.
+pub(super) fn one_place(draft: &Draft, findings: &mut Findings) {
+    let Some((winner, wins)) = draft.hung_by().filter(|_| !draft.is_root()) else { return };
+    let if_level = draft.if_level.map(|(_, span)| ("if_level", span));
+    let if_group = draft.if_group.as_ref().map(|expression| ("if_group", expression.span));
+    for (element, span) in [if_level, if_group].into_iter().flatten().filter(|(element, _)| *element != winner) {
+        findings.push(
+            Finding::new(&codes::CONTRADICTION, format!("`{element}` has no effect beside `{winner}`"))
+                .at(span, "ignored")
+                .related(wins, "decides where the rule hangs")
+                .rule(draft.id)
+                .note("OSSEC does the same")
+                .help(format!("remove one of them; to ask for both, hang the rule under one that has `{element}`")),
+        );
+    }
 }
 
 /// The rules that are loaded so far.

@@ -6,6 +6,7 @@ use super::composite::{self, Written};
 use super::draft::Draft;
 use super::elements::{self, ELEMENTS, Nested, Occurrence, Support};
 use super::number::number;
+use super::order;
 use super::text::{Text, Texts};
 use crate::composite::RuleMemory;
 use crate::finding::{Finding, Findings, codes, shown};
@@ -16,6 +17,9 @@ use crate::xml::{self, Attribute, Element};
 /// The attributes of `<rule>`.
 const RULE_ATTRIBUTES: &[&str] =
     &["id", "level", "maxsize", "timeframe", "frequency", "accuracy", "ignore", "noalert", "overwrite"];
+
+/// The elements whose texts people read and nothing is compared with.
+const TEXTS_FOR_PEOPLE: [&str; 3] = ["description", "info", "cve"];
 
 /// The level of a silent rule of accuracy 0. It is not logged, whatever its options say.
 const LEVEL_UNLOGGED: u16 = 99;
@@ -142,8 +146,9 @@ impl Reader<'_> {
             }
         }
         change::patterns(&mut draft, &on_change, self.findings);
+        order::one_place(&draft, self.findings);
         composite::finish(&mut draft, self.settings, self.findings);
-        draft.broken = self.findings.errors() > errors_before;
+        draft.broken = self.findings.errors() > errors_before || !is_intact(element);
         self.finish(draft, is_whole(element));
         for child in element.children.iter().filter(|child| is_next(child, element)) {
             match child.name.as_str() {
@@ -166,6 +171,9 @@ impl Reader<'_> {
             self.only_text(element);
         }
         self.only_attributes(element, attributes, &[], rule);
+        if !TEXTS_FOR_PEOPLE.contains(&element.name.as_str()) {
+            checks::entities(element, self.file, rule, self.findings);
+        }
         let owner = format!("`{}`", element.name);
         Occurrence {
             element,
@@ -443,6 +451,12 @@ fn is_next(child: &Element, rule: &Element) -> bool {
         "var" => !rule.closed,
         _ => false,
     }
+}
+
+/// Whether no tag of an element and of those in it is damaged or missing. Otherwise findings of the markup say so, and
+/// what was read may be more or less than what was meant.
+fn is_intact(element: &Element) -> bool {
+    element.closed && !element.damaged && element.children.iter().all(is_intact)
 }
 
 /// Whether nothing of a rule was lost through a missing end tag.

@@ -370,5 +370,14 @@ fn findings_of_one_file_are_bounded_and_no_error_is_lost_by_that() {
     assert_eq!(checked.findings.len(), crate::finding::FINDINGS_PER_FILE_MAX + 1);
     assert!(checked.rules.is_some());
     let with_error = warnings + &group(&[rule(100_000, "level=\"1\"", "<mach>x</mach>")]);
-    assert!(check(&files(&[&with_error]), &Settings::default(), Orphans::Error).rules.is_none());
+    let checked = check(&files(&[&with_error]), &Settings::default(), Orphans::Error);
+    assert!(checked.rules.is_none());
+    // It is among what is said, behind all the warnings.
+    let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!(errors.map(|finding| finding.code).collect::<Vec<_>>(), ["TL0101", "TL0301"]);
+    let many_errors = group(&[rule(100_000, "level=\"1\"", &"<mach>x</mach>".repeat(600))]);
+    let checked = check(&files(&[&many_errors]), &Settings::default(), Orphans::Error);
+    assert_eq!(checked.findings.len(), crate::finding::FINDINGS_PER_FILE_MAX + 1);
+    let last = checked.findings.iter().find(|finding| finding.code == "TL0013").expect("the bound is told");
+    assert_eq!(last.severity, Severity::Error);
 }

@@ -92,6 +92,11 @@ impl<'a> Texts<'a> {
         Texts { file, bytes_limit, variables: BTreeMap::new() }
     }
 
+    /// The file.
+    pub fn file(&self) -> &'a [u8] {
+        self.file
+    }
+
     /// Defines a variable for the texts taken from now on; a later definition wins.
     pub fn define(&mut self, name: &str, value: &Text) {
         self.variables.insert(name.to_lowercase(), Variable { name: name.to_owned(), value: value.value.clone() });

@@ -65,6 +65,7 @@ pub(crate) fn hang(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findings
     change::need_a_change(&drafts, &children, findings);
     let broken = drafts.iter().map(|draft| draft.broken).collect();
     let categories = categories(&drafts, &children, &roots);
+    other_category(&drafts, &categories, findings);
     let histories = composite::plan(&mut drafts, &by_id, &categories, orphans, findings);
     let rules = drafts.into_iter().zip(children).map(|(draft, children)| Rule { children, ..draft.rule }).collect();
     Tree { rules, by_id, roots, histories, broken }
@@ -198,6 +199,25 @@ fn categories(drafts: &[Draft], children: &[Vec<RuleIndex>], roots: &[RuleIndex]
     }
     let own = |(draft, category): (&Draft, Option<Category>)| category.unwrap_or_else(|| draft.category());
     drafts.iter().zip(categories).map(own).collect()
+}
+
+/// A rule below others has the category of their root; one of its own that differs has no effect.
+fn other_category(drafts: &[Draft], categories: &[Category], findings: &mut Findings) {
+    for (draft, actual) in drafts.iter().zip(categories) {
+        let Some((own, span)) = draft.category.filter(|(own, _)| own != actual) else { continue };
+        let Some((element, hangs)) = draft.hung_by() else { continue };
+        if draft.broken || draft.also_under_root || draft.is_root() {
+            continue;
+        }
+        findings.push(
+            Finding::new(&codes::CONTRADICTION, format!("`category` has no effect beside `{element}`"))
+                .at(span, format!("the rule is tried with lines of category `{actual}`, and with no `{own}`"))
+                .related(hangs, "decides where the rule hangs")
+                .rule(draft.id)
+                .note("OSSEC does the same: only rules at the top ask for a category")
+                .help("remove it, or hang the rule under one of that category".to_owned()),
+        );
+    }
 }
 
 fn no_root(draft: &Draft) -> Finding {

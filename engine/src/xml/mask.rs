@@ -15,7 +15,10 @@ pub(super) struct Masked {
 }
 
 /// U+FEFF, which some editors put before the text.
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What begins a declaration of XML behind `<!`. OSSEC reads such a thing as a comment.
+const DECLARATIONS: [&str; 5] = ["DOCTYPE", "ENTITY", "ELEMENT", "ATTLIST", "[CDATA["];
 
 /// Stands for any byte that means nothing to XML.
 const FILL: u8 = b'x';
@@ -94,20 +97,28 @@ impl Masker<'_> {
     /// A comment becomes a processing instruction, the one thing XML has that may be as short as `<!!>`.
     fn comment(&mut self, start: usize, opening: usize, closing: &[u8]) -> usize {
         let rest = &self.text[start + opening..];
-        let end = match memmem(rest, closing) {
-            Some(length) => start + opening + length + closing.len(),
-            None => {
-                let opening = Span { file: self.file, start: start as u32, end: (start + opening) as u32 };
+        let end = memmem(rest, closing).map(|length| start + opening + length + closing.len());
+        let is_declared = |name: &&str| closing == b"!>" && starts_with(rest, name);
+        match DECLARATIONS.into_iter().find(is_declared) {
+            Some(name) => {
+                let span = self.span(start, start + opening + name.len());
+                self.findings.push(declares_nothing(name, end.is_some()).at(span, "begins a comment"));
+            }
+            None if end.is_none() => {
+                let span = self.span(start, start + opening);
                 let closing = String::from_utf8_lossy(closing);
                 self.findings.push(
                     Finding::new(&codes::COMMENT_NOT_CLOSED, format!("a comment does not end: `{closing}` is missing"))
-                        .at(opening, "starts here")
+                        .at(span, "starts here")
                         .note("the rest of the file is part of it"),
                 );
-                self.end = start;
-                self.out[start..].fill(b' ');
-                return self.text.len();
             }
+            None => {}
+        }
+        let Some(end) = end else {
+            self.end = start;
+            self.out[start..].fill(b' ');
+            return self.text.len();
         };
         self.fill(start, end);
         self.out[start..start + 2].copy_from_slice(b"<?");
@@ -199,6 +210,24 @@ impl Masker<'_> {
     fn span(&self, start: usize, end: usize) -> Span {
         Span { file: self.file, start: start as u32, end: end as u32 }
     }
+}
+
+fn starts_with(text: &[u8], name: &str) -> bool {
+    text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// What looks like a declaration of XML, behind its `<!`, is a comment.
+fn declares_nothing(name: &str, ends: bool) -> Finding {
+    let comment = format!("`<!{name}` begins a comment here");
+    let finding = match ends {
+        true => Finding::new(&codes::ENTITY, comment).note("it ends at the next `!>`, whatever stands before that"),
+        false => Finding::new(&codes::COMMENT_NOT_CLOSED, format!("{comment}, and it does not end: `!>` is missing"))
+            .note("rule files have no declarations; the rest of the file is part of the comment"),
+    };
+    finding.help(match name {
+        "[CDATA[" => "write the text itself, with `\\<` for a `<`".to_owned(),
+        _ => "remove it: entities mean nothing here, and every character but `<` is written as it is".to_owned(),
+    })
 }
 
 fn one_line(text: &str) -> String {

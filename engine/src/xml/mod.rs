@@ -13,6 +13,8 @@ mod mask;
 use quick_xml::events::attributes::{AttrError, Attribute as RawAttribute};
 use quick_xml::events::{BytesStart, Event};
 
+pub(crate) use mask::BYTE_ORDER_MARK;
+
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::source::Span;
 
@@ -257,8 +259,8 @@ impl Builder<'_> {
     }
 
     fn text(&mut self, mut span: Span) {
-        if span.start == 0 && self.text.starts_with(mask::BYTE_ORDER_MARK) {
-            span.start = mask::BYTE_ORDER_MARK.len() as u32;
+        if span.start == 0 && self.text.starts_with(BYTE_ORDER_MARK) {
+            span.start = BYTE_ORDER_MARK.len() as u32;
         }
         if self.too_deep > 0 || self.bytes(span).is_empty() {
             return;
