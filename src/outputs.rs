@@ -149,7 +149,7 @@ fn without_last_break(output: &[u8]) -> &[u8] {
 }
 
 /// `--- 2026-11-24 10:00:00 (web-1) df -P: exit 0 in 12 ms, 1.2 KiB, run ...`
-fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
+pub fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
     let time = run.started.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z");
     let ending = match &run.ending {
         Ending::Exited(code) => format!("exit {code}"),

@@ -17,7 +17,7 @@ use crate::local;
 use crate::owned;
 use crate::print::{self, say};
 use crate::reload::{self, Reload};
-use crate::rulefiles::Sources;
+use crate::rulefiles::{self, Sources};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -25,7 +25,9 @@ pub fn run(args: &Process, settings: Settings) -> Outcome {
     let partitions = local::partitions(&args.at, &settings)?;
     let sources = Sources { flags: &args.rules, settings: &settings, partitions };
     let ossec = sources.ossec().map_err(Failure::unusable)?;
-    let rules = ActiveRules::new(sources.load(ossec.as_ref())?);
+    let rules = sources.load(ossec.as_ref())?;
+    rulefiles::tell_of_silence(&rules);
+    let rules = ActiveRules::new(rules);
     let stop = Stop::on_signals()?;
     let reload = Reload::on_hangup()?.of(reload::Rules { sources, active: &rules });
     let judge = |backend: &mut dyn Backend, done: &dyn Fn() -> bool| {

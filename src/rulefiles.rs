@@ -136,6 +136,17 @@ pub fn warn(findings: &[Finding], files: &[SourceFile]) {
     }
 }
 
+/// Says that failed and lost runs would go by in silence, where they would: for those who bring rules from OSSEC, which does
+/// not know such lines.
+pub fn tell_of_silence(rules: &RuleSet) {
+    if !rules.judges_runs() {
+        say!(
+            "tripline: no rule reports failed and lost runs (990000); to load those that Tripline ships, set \
+             `shipped = \"runs\"` under [rules]"
+        );
+    }
+}
+
 /// How many rules there are, without those that every rule set has.
 pub fn count(rules: &RuleSet) -> String {
     let own = rules.rules().filter(|rule| rule.span.file != Span::BUILT_IN).count();

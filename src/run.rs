@@ -34,6 +34,7 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
     let sources = Sources { flags: &args.rules, settings: &settings, partitions };
     let ossec = sources.ossec().map_err(Failure::unusable)?;
     let rules = sources.load(ossec.as_ref())?;
+    rulefiles::tell_of_silence(&rules);
     ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
     let identity = commands::identity(&settings).map_err(Failure::unusable)?;

@@ -134,6 +134,13 @@ impl RuleSet {
         self.rules.iter().map(RuleInfo::of)
     }
 
+    /// Whether lines about runs, such as failed and lost ones, can be reported: a rule hangs below
+    /// [`ABOUT_RUNS_ID`](crate::load::ABOUT_RUNS_ID).
+    pub fn judges_runs(&self) -> bool {
+        let about_runs = self.by_id.get(&crate::load::ABOUT_RUNS_ID);
+        about_runs.is_some_and(|index| !self.rules[index.0 as usize].children.is_empty())
+    }
+
     /// Where a rule states its condition of this element, such as `match`: the first element of that name.
     pub fn condition_span(&self, rule: u32, element: &str) -> Option<Span> {
         let rule = &self.rules[self.by_id.get(&rule)?.0 as usize];

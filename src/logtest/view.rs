@@ -6,8 +6,10 @@ use jiff::tz::TimeZone;
 use tripline_engine::decision::{Decision, LineDecision, LineFields, Outcome as RuleOutcome, Verdict};
 use tripline_engine::{RuleSet, format};
 use tripline_processor::shard::Observer;
-use tripline_processor::task::{Arrival, Judged};
+use tripline_processor::task::{Arrival, Content, Judged};
+use tripline_schemas::event::Event;
 
+use crate::outputs;
 use crate::print;
 
 /// How much is shown.
@@ -34,9 +36,9 @@ pub struct View<'a> {
 }
 
 impl Observer for View<'_> {
-    fn judged(&mut self, _: &Arrival, judged: &Judged) {
+    fn judged(&mut self, arrival: &Arrival, judged: &Judged) {
         let text = match judged {
-            Judged::Decided(decision) => self.decision(decision),
+            Judged::Decided(decision) => self.heading(arrival) + &self.decision(decision),
             Judged::DeadLetter(reason) => format!("could not be judged: {reason}\n"),
             Judged::Folded | Judged::Seen => String::new(),
         };
@@ -60,6 +62,17 @@ impl<'a> View<'a> {
     /// Why something could not be printed.
     pub fn failure(self) -> Option<std::io::Error> {
         self.failed
+    }
+
+    /// Which run is judged, where that is not what somebody just pasted.
+    fn heading(&self, arrival: &Arrival) -> String {
+        let Content::Record(record) = &arrival.content else { return String::new() };
+        match Event::from_record(record) {
+            Ok(Event::Output(run)) if self.detail != Detail::Alerts && !run.id.spool.is_nil() => {
+                format!("{}\n", outputs::heading(&run, &self.zone))
+            }
+            _ => String::new(),
+        }
     }
 
     fn decision(&mut self, decision: &Decision) -> String {
