@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tripline_engine::finding::{self, codes};
 use tripline_engine::lint::LintInputs;
 use tripline_engine::load::{self, Checked};
-use tripline_engine::{Severity, SourceFile};
+use tripline_engine::{Finding, Severity, SourceFile};
 
 use crate::cli::{Check, FindingFormat};
 use crate::commands;
@@ -27,20 +27,28 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
     flags.rules.extend(args.paths.iter().cloned());
     let partitions = settings.partitions(args.kafka || settings.kafka.enabled);
     let sources = Sources { flags: &flags, settings: &settings, partitions };
-    let ossec = sources.ossec().map_err(Failure::unusable)?;
-    let inputs = sources.gather(ossec.as_ref()).map_err(Failure::unusable)?;
+    let (ossec, unread) = match Ossec::open(flags.ossec_conf.as_deref(), &settings) {
+        Ok(ossec) => (ossec, None),
+        Err(error) => (None, Some(Finding::new(&codes::FILE_NOT_READ, format!("{error:#}")))),
+    };
+    let gathered = sources.look(ossec.as_ref());
     // Commands are part of what would be started, and the rules' findings are worth seeing when they are wrong.
-    ossec.iter().for_each(Ossec::tell_findings);
     let plan = commands::checked(&settings, args.commands.as_deref(), ossec.as_ref());
     let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
     let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();
     let lints = LintInputs { commands: &names, today: Some(today) };
-    let mut checked = load::check_and_lint(&inputs, &settings.engine(partitions), sources.orphans(), &lints);
-    checked.findings.retain(|finding| !allowed.contains(&finding.code));
-    let files: Vec<SourceFile> = inputs.files().cloned().collect();
+    let of_conf = ossec.as_ref().map(|ossec| ossec.findings(gathered.conf_index())).unwrap_or_default();
+    let before = unread.into_iter().chain(gathered.findings()).chain(of_conf).collect();
+    let checked = load::check_and_lint(&gathered.inputs, &settings.engine(partitions), sources.orphans(), &lints);
+    let mut checked = checked.with(before);
+    // Some codes are an error at times, and an error is never allowed.
+    checked.findings.retain(|finding| finding.severity == Severity::Error || !allowed.contains(&finding.code));
+    let files = gathered.files();
     print(&checked, &files, args)?;
     plan.map_err(Failure::unusable)?;
+    // What `run` would refuse is what counts, not what is printed.
     match checked.findings.iter().map(|finding| finding.severity).min() {
+        _ if checked.rules.is_none() => Ok(Exit::Unusable),
         Some(Severity::Error) => Ok(Exit::Unusable),
         Some(Severity::Warning) => Ok(Exit::Findings),
         _ => Ok(Exit::Fine),

@@ -1,5 +1,6 @@
 //! Which files a rule set is compiled from, and in what order: rules, decoders, lists.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use tripline_collector::ossec_conf::{Missing, Named};
+use tripline_engine::finding::{FINDINGS_PER_FILE_MAX, codes};
 use tripline_engine::load::{self, Checked, CompileInputs, Orphans};
 use tripline_engine::source::Span;
 use tripline_engine::{Finding, RuleSet, Severity, SourceFile, finding};
@@ -42,24 +45,44 @@ impl Sources<'_> {
         Ossec::read(self.flags.ossec_conf.as_deref(), self.settings)
     }
 
-    /// All files as they are now.
+    /// All files as they are now, or everything that is named and can't be read.
     pub fn gather(&self, ossec: Option<&Ossec>) -> anyhow::Result<CompileInputs> {
-        let mut inputs = sorted(self.rules(ossec)?);
+        let gathered = self.look(ossec);
+        if !gathered.problems.is_empty() {
+            bail!("{}", gathered.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
+        Ok(gathered.inputs)
+    }
+
+    /// The same, with what is named and can't be read told beside what can.
+    pub fn look(&self, ossec: Option<&Ossec>) -> Gathered {
+        let mut gathered = Gathered { conf: ossec.map(|ossec| ossec.source().clone()), ..Gathered::default() };
+        let rules = self.rules(ossec, &mut gathered);
+        gathered.inputs = sorted(rules);
+        let inputs = &mut gathered.inputs;
         if inputs.rules.is_empty() && !inputs.decoders.is_empty() && self.settings.rules.shipped.is_none() {
             inputs.rules.extend(shipped(Shipped::All));
         }
-        inputs.decoders.extend(self.decoders(ossec)?);
-        for (name, path) in ossec.map(Ossec::list_files).transpose()?.unwrap_or_default() {
-            inputs.lists.push((name, file(&path, load::LIST_BYTES_MAX)?));
+        let decoders = self.decoders(ossec, &mut gathered);
+        gathered.inputs.decoders.extend(decoders);
+        let lists = ossec.map(Ossec::list_files);
+        for (name, path) in lists.map(|lists| gathered.known(lists)).unwrap_or_default() {
+            let list = gathered.read("list", &path, load::LIST_BYTES_MAX, "`<list>` names it");
+            gathered.inputs.lists.extend(list.map(|list| (name, list)));
         }
-        let places = flags_first(&self.flags.lists, &self.settings.rules.lists);
-        add_lists(&mut inputs, places, ossec.map(Ossec::home))?;
-        let size: usize = inputs.files().map(|file| file.text.len()).sum();
-        // A single file that is too large is a finding with its place.
-        if size > ALL_BYTES_MAX && inputs.files().all(|file| file.text.len() <= load::FILE_BYTES_MAX) {
-            bail!("rules, decoders and lists have {size} bytes together; the most is {ALL_BYTES_MAX}");
+        let (places, named_by) = named(("--lists", &self.flags.lists), ("rules.lists", &self.settings.rules.lists));
+        for nowhere in places.iter().filter(|place| !place.exists()) {
+            let what = format!("there is no list or directory of lists `{}`", nowhere.display());
+            gathered.problems.push(Problem { what, named_by: named_by.clone(), line: None });
         }
-        Ok(inputs)
+        // OSSEC knows no other lists than those that its configuration names: a rule about another one never holds.
+        let finds_others = ossec.is_none_or(|ossec| ossec.conf.rules.is_empty());
+        for (name, path, user) in wanted_lists(&gathered.inputs, places, finds_others) {
+            let named_by = format!("rules of `{user}` look it up");
+            let list = gathered.read("list", &path, load::LIST_BYTES_MAX, &named_by);
+            gathered.inputs.lists.extend(list.map(|list| (name, list)));
+        }
+        gathered
     }
 
     /// Compiles them.
@@ -69,9 +92,9 @@ impl Sources<'_> {
 
     /// The compiled rules, or every finding printed to standard error.
     pub fn load(&self, ossec: Option<&Ossec>) -> Result<Arc<RuleSet>, Failure> {
-        let inputs = self.gather(ossec).map_err(Failure::unusable)?;
-        let Checked { rules, findings, .. } = self.check(&inputs);
-        let files: Vec<SourceFile> = inputs.files().cloned().collect();
+        let gathered = self.look(ossec);
+        let Checked { rules, findings, .. } = self.check(&gathered.inputs).with(gathered.findings());
+        let files = gathered.files();
         match rules {
             Some(rules) => {
                 warn(&findings, &files);
@@ -92,39 +115,155 @@ impl Sources<'_> {
         }
     }
 
-    /// Rule files in load order: those of the OSSEC configuration, else of flags, else of settings, else the shipped
-    /// ones.
-    fn rules(&self, ossec: Option<&Ossec>) -> anyhow::Result<Vec<SourceFile>> {
-        let dirs = flags_first(&self.flags.rules, &self.settings.rules.dirs);
-        let from_ossec = match ossec {
-            Some(ossec) => ossec.rule_files(dirs.first().map(PathBuf::as_path))?,
-            None => Vec::new(),
-        };
-        let mut files = Vec::new();
-        let nothing_named = dirs.is_empty() && from_ossec.is_empty();
+    /// Rule files in load order: the shipped ones, if they are wanted or nothing else is named; then those of the OSSEC
+    /// configuration, in which names are looked up first in the directory that flags or settings name, and single
+    /// files that these name; else directories and files of flags, else of settings.
+    fn rules(&self, ossec: Option<&Ossec>, gathered: &mut Gathered) -> Vec<SourceFile> {
+        let (dirs, named_by) = named(("--rules", &self.flags.rules), ("rules.dirs", &self.settings.rules.dirs));
+        let from_ossec = ossec.filter(|ossec| !ossec.conf.rules.is_empty());
+        let nothing_named = dirs.is_empty() && from_ossec.is_none();
         let by_default = if nothing_named { Shipped::All } else { Shipped::None };
-        files.extend(shipped(self.settings.rules.shipped.unwrap_or(by_default)));
-        if from_ossec.is_empty() {
-            for path in dirs {
-                files.extend(directory(path, "local_rules.xml")?);
-            }
+        let mut files: Vec<SourceFile> = shipped(self.settings.rules.shipped.unwrap_or(by_default)).collect();
+        let Some(ossec) = from_ossec else {
+            files.extend(dirs.iter().flat_map(|path| gathered.directory(path, "local_rules.xml", &named_by)));
+            return files;
+        };
+        let rules_dir = dirs.iter().find(|path| path.is_dir());
+        let paths = gathered.known(ossec.rule_files(rules_dir.map(PathBuf::as_path)));
+        let same = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let known: BTreeSet<PathBuf> = paths.iter().map(|path| same(path)).collect();
+        for path in paths {
+            files.extend(gathered.read("rule file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
-        for path in &from_ossec {
-            files.push(file(path, load::FILE_BYTES_MAX)?);
+        for path in dirs.iter().filter(|path| Some(*path) != rules_dir && !known.contains(&same(path))) {
+            files.extend(gathered.directory(path, "local_rules.xml", &named_by));
         }
-        Ok(files)
+        files
     }
 
     /// Decoder files in load order: those of the OSSEC configuration, then those that flags or settings name.
-    fn decoders(&self, ossec: Option<&Ossec>) -> anyhow::Result<Vec<SourceFile>> {
+    fn decoders(&self, ossec: Option<&Ossec>, gathered: &mut Gathered) -> Vec<SourceFile> {
         let mut files = Vec::new();
-        for path in ossec.map(Ossec::decoder_files).transpose()?.unwrap_or_default() {
-            files.push(file(&path, load::FILE_BYTES_MAX)?);
+        for path in ossec.map(|ossec| gathered.known(ossec.decoder_files())).unwrap_or_default() {
+            files.extend(gathered.read("decoder file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
-        for path in flags_first(&self.flags.decoders, &self.settings.rules.decoders) {
-            files.extend(directory(path, "local_decoder.xml")?);
+        let (dirs, named_by) =
+            named(("--decoders", &self.flags.decoders), ("rules.decoders", &self.settings.rules.decoders));
+        files.extend(dirs.iter().flat_map(|path| gathered.directory(path, "local_decoder.xml", &named_by)));
+        files
+    }
+}
+
+/// Files as they are now, and what is named and can't be read.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// What could be read.
+    pub inputs: CompileInputs,
+    /// OSSEC's configuration, when one is named.
+    conf: Option<SourceFile>,
+    problems: Vec<Problem>,
+    /// How many bytes were read.
+    bytes: usize,
+}
+
+/// Something that is named and can't be read.
+#[derive(Clone, Debug)]
+struct Problem {
+    what: String,
+    named_by: String,
+    /// The line of OSSEC's configuration that names it.
+    line: Option<usize>,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.what, self.named_by)
+    }
+}
+
+impl Gathered {
+    /// All files that findings may show: those of the rule set, and OSSEC's configuration as the last.
+    pub fn files(&self) -> Vec<SourceFile> {
+        self.inputs.files().chain(&self.conf).cloned().collect()
+    }
+
+    /// The index of OSSEC's configuration among the files.
+    pub fn conf_index(&self) -> u32 {
+        self.inputs.files().count() as u32
+    }
+
+    /// What is named and can't be read.
+    pub fn findings(&self) -> Vec<Finding> {
+        let finding = |problem: &Problem| {
+            let finding = Finding::new(&codes::FILE_NOT_READ, problem.what.clone()).note(problem.named_by.clone());
+            match (&self.conf, problem.line) {
+                (Some(conf), Some(line)) => finding.at(conf.line_span(self.conf_index(), line), ""),
+                _ => finding,
+            }
+        };
+        let mut findings: Vec<Finding> = self.problems.iter().take(FINDINGS_PER_FILE_MAX).map(finding).collect();
+        if self.problems.len() > FINDINGS_PER_FILE_MAX {
+            let message = format!("{} more files can't be read", self.problems.len() - FINDINGS_PER_FILE_MAX);
+            findings.push(Finding::new(&codes::FILE_NOT_READ, message));
         }
-        Ok(files)
+        findings
+    }
+
+    /// What entries of OSSEC's configuration name, as far as it is there.
+    fn known<T>(&mut self, named: Named<T>) -> Vec<T> {
+        let problem = |Missing { line, what }| Problem {
+            what,
+            named_by: match &self.conf {
+                Some(conf) => format!("line {line} of `{}` names it", conf.name),
+                None => "OSSEC's configuration names it".to_owned(),
+            },
+            line: Some(line),
+        };
+        let problems: Vec<Problem> = named.missing.into_iter().map(problem).collect();
+        self.problems.extend(problems);
+        named.found
+    }
+
+    /// Reads a file. Nothing more is read once there are too many bytes together.
+    fn read(&mut self, kind: &str, path: &Path, bytes_max: usize, named_by: &str) -> Option<SourceFile> {
+        if self.bytes > ALL_BYTES_MAX {
+            return None;
+        }
+        let problem = match file(path, bytes_max) {
+            Ok(file) => {
+                self.bytes += file.text.len();
+                // A single file that is too large is a finding with its place.
+                if self.bytes <= ALL_BYTES_MAX || file.text.len() > bytes_max {
+                    return Some(file);
+                }
+                let what = format!(
+                    "rules, decoders and lists have more than {ALL_BYTES_MAX} bytes together; `{}` and what follows is \
+                     left out",
+                    file.name
+                );
+                Problem { what, named_by: named_by.to_owned(), line: None }
+            }
+            Err(error) => {
+                let what = format!("could not read {kind} `{}`: {error}", path.display());
+                Problem { what, named_by: named_by.to_owned(), line: None }
+            }
+        };
+        self.problems.push(problem);
+        None
+    }
+
+    /// Reads a directory's files in load order, or a single file.
+    fn directory(&mut self, path: &Path, last: &str, named_by: &str) -> Vec<SourceFile> {
+        match in_directory(path, last) {
+            Ok(paths) => {
+                paths.iter().filter_map(|path| self.read("file", path, load::FILE_BYTES_MAX, named_by)).collect()
+            }
+            Err(error) => {
+                let what = format!("{error:#}");
+                self.problems.push(Problem { what, named_by: named_by.to_owned(), line: None });
+                Vec::new()
+            }
+        }
     }
 }
 
@@ -160,20 +299,32 @@ pub fn sorted(mut files: Vec<SourceFile>) -> CompileInputs {
 }
 
 /// Adds the lists that rules look up, as far as they are found: in `places`, which are lists and directories of lists;
-/// below OSSEC's directory; beside the rule files.
-pub fn add_lists(inputs: &mut CompileInputs, places: &[PathBuf], home: Option<&Path>) -> anyhow::Result<()> {
+/// beside the rule files.
+pub fn add_lists(inputs: &mut CompileInputs, places: &[PathBuf]) -> anyhow::Result<()> {
     if let Some(nowhere) = places.iter().find(|place| !place.exists()) {
         bail!("there is no list or directory of lists `{}`", nowhere.display());
     }
+    for (name, path, _) in wanted_lists(inputs, places, true) {
+        let list = file(&path, load::LIST_BYTES_MAX).with_context(|| format!("could not read `{}`", path.display()))?;
+        inputs.lists.push((name, list));
+    }
+    Ok(())
+}
+
+/// The lists that rules look up and that are not there yet, as far as they are found: name, path, and the first rule
+/// file that names it. In `places` alone, or beside the rule files, too.
+fn wanted_lists(inputs: &CompileInputs, places: &[PathBuf], and_beside: bool) -> Vec<(String, PathBuf, String)> {
+    let mut wanted = Vec::new();
     for (name, number) in load::list_names(&inputs.rules) {
         if inputs.lists.iter().any(|(known, _)| known.strip_suffix(".cdb").unwrap_or(known) == name) {
             continue;
         }
-        if let Some(path) = list_file(&name, places, home, Path::new(&inputs.rules[number].name)) {
-            inputs.lists.push((name, file(&path, load::LIST_BYTES_MAX)?));
+        let user = &inputs.rules[number].name;
+        if let Some(path) = list_file(&name, places, and_beside.then_some(Path::new(user))) {
+            wanted.push((name, path, user.clone()));
         }
     }
-    Ok(())
+    wanted
 }
 
 /// Rules that Tripline ships.
@@ -186,27 +337,39 @@ pub fn shipped(which: Shipped) -> impl Iterator<Item = SourceFile> {
     files.iter().map(|(name, text)| SourceFile { name: (*name).to_owned(), text: text.to_vec() })
 }
 
-fn flags_first<'a>(flags: &'a [PathBuf], settings: &'a [PathBuf]) -> &'a [PathBuf] {
-    if flags.is_empty() { settings } else { flags }
+/// What the flag names, else what the setting names, and which of them it was.
+fn named<'a>(flag: (&str, &'a [PathBuf]), setting: (&str, &'a [PathBuf])) -> (&'a [PathBuf], String) {
+    match flag {
+        (_, []) => (setting.1, format!("the setting `{}` names it", setting.0)),
+        (flag, paths) => (paths, format!("`{flag}` names it")),
+    }
 }
 
-/// Where the list of this name lies: in a place that was named for lists, under its name or the last part of it; below
-/// OSSEC's directory; beside the rule file that looks it up, or in the directory above.
-fn list_file(name: &str, places: &[PathBuf], home: Option<&Path>, rule_file: &Path) -> Option<PathBuf> {
+/// Where the list of this name lies: in a place that was named for lists, under its name or the last part of it; beside the
+/// rule file that looks it up, or in the directory above.
+fn list_file(name: &str, places: &[PathBuf], rule_file: Option<&Path>) -> Option<PathBuf> {
     let last = Path::new(name).file_name()?;
     let named = places.iter().flat_map(|place| match place.is_dir() {
         true => vec![place.join(name), place.join(last)],
         false if place.file_name() == Some(last) => vec![place.clone()],
         false => Vec::new(),
     });
-    let beside = rule_file.parent().into_iter().flat_map(|dir| [dir.join(name), dir.join("..").join(name)]);
-    named.chain(home.map(|home| home.join(name))).chain(beside).find(|path| path.is_file())
+    let beside = rule_file.and_then(Path::parent).into_iter().flat_map(|dir| [dir.join(name), dir.join("..").join(name)]);
+    named.chain(beside).find(|path| path.is_file())
 }
 
 /// A directory's `*.xml` in name order, the one of this name last; or a single file.
 pub fn directory(path: &Path, last: &str) -> anyhow::Result<Vec<SourceFile>> {
+    let read = |path: &PathBuf| {
+        file(path, load::FILE_BYTES_MAX).with_context(|| format!("could not read `{}`", path.display()))
+    };
+    in_directory(path, last)?.iter().map(read).collect()
+}
+
+/// The paths of a directory's `*.xml`, in the same order; or of what is no directory.
+fn in_directory(path: &Path, last: &str) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
-        return Ok(vec![file(path, load::FILE_BYTES_MAX)?]);
+        return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).with_context(|| format!("could not read directory `{}`", path.display()))?;
     let mut paths: Vec<PathBuf> = entries
@@ -218,7 +381,7 @@ pub fn directory(path: &Path, last: &str) -> anyhow::Result<Vec<SourceFile>> {
     if paths.is_empty() {
         bail!("`{}` holds no rule files (*.xml)", path.display());
     }
-    paths.iter().map(|path| file(path, load::FILE_BYTES_MAX)).collect()
+    Ok(paths)
 }
 
 /// Name order, the one of this name last: what is one's own may hang below everything else.
@@ -226,17 +389,15 @@ pub fn in_load_order(paths: &mut [PathBuf], last: &str) {
     paths.sort_by_key(|path| (path.file_name().is_some_and(|name| name == last), path.clone()));
 }
 
-/// Reads a file, of one that is too large only as much as shows it.
-fn file(path: &Path, bytes_max: usize) -> anyhow::Result<SourceFile> {
-    let could_not = || format!("could not read `{}`", path.display());
+/// Reads a file, of one that is too large only as much as shows it: one byte more than `bytes_max`.
+pub fn file(path: &Path, bytes_max: usize) -> std::io::Result<SourceFile> {
     let mut text = Vec::new();
-    let is_pipe = std::fs::metadata(path).with_context(could_not)?.file_type().is_fifo();
+    let is_pipe = std::fs::metadata(path)?.file_type().is_fifo();
     // Opening one waits for somebody to write, for ever if need be. What is open already (`<(...)`, standard input) is fine.
     if is_pipe && !["/dev", "/proc"].iter().any(|open| path.starts_with(open)) {
-        bail!("{}: it is a named pipe; name a file, or /dev/stdin to read from a pipe", could_not());
+        return Err(std::io::Error::other("it is a named pipe; name a file, or /dev/stdin to read from a pipe"));
     }
-    let file = File::open(path).with_context(could_not)?;
-    file.take(bytes_max as u64 + 1).read_to_end(&mut text).with_context(could_not)?;
+    File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut text)?;
     Ok(SourceFile { name: path.display().to_string(), text })
 }
 

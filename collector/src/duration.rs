@@ -13,7 +13,7 @@ pub const DURATION_MAX: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// A duration in a settings file: a text with units such as `30s`, `5m` or `1h30m`, the words `hourly` and `daily`, or
 /// a number of seconds. Not negative, at most [`DURATION_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval(pub Duration);
 
 impl Interval {

@@ -125,7 +125,7 @@ impl Loader {
         let mut inputs = rulefiles::sorted(files(&file.rules));
         inputs.decoders.extend(files(&file.decoders));
         let places: Vec<PathBuf> = file.lists.iter().map(|entry| base.join(&entry.value)).collect();
-        if let Err(error) = rulefiles::add_lists(&mut inputs, &places, None) {
+        if let Err(error) = rulefiles::add_lists(&mut inputs, &places) {
             let place = file.lists.first().and_then(|entry| excerpt::place(entry, text));
             problems.push(Problem::at(place, format!("{error:#}")));
         }

@@ -74,7 +74,8 @@ fn decoders_and_lists_are_found_by_flags_by_settings_and_by_their_contents() {
     for lists in ["elsewhere", "elsewhere/admins"] {
         assert_eq!(fired(&place, &[&flags[..], &["--lists", lists]].concat()), ["100200", "100201"], "{lists}");
     }
-    place.tripline(&[&["check"][..], &flags, &["--lists", "nowhere"]].concat()).exits(2).says(&["`nowhere`"]);
+    let ran = place.tripline(&[&["check"][..], &flags, &["--lists", "nowhere"]].concat()).exits(2);
+    assert!(String::from_utf8_lossy(&ran.out).contains("`nowhere`"));
     let settings = "[rules]\ndirs = [\"rules\"]\ndecoders = [\"decoders\"]\nlists = [\"elsewhere\"]\n";
     place.write("tripline.toml", settings);
     assert_eq!(fired(&place, &[]), ["100200", "100201"]);
@@ -154,6 +155,11 @@ fn an_ossec_installation_brings_its_rules_decoders_and_lists() {
     let place = installation(includes);
     place.tripline(&[&["check"][..], &CONF].concat()).exits(0);
     assert_eq!(fired(&place, &CONF), ["100200", "100201"]);
+    // A list that it does not name is none, though it lies in its place.
+    let place = installation("<include>shop.xml</include>\n<include>local_rules.xml</include>");
+    place.tripline(&[&["check"][..], &CONF].concat()).exits(1);
+    assert_eq!(fired(&place, &CONF), ["100200"]);
+    assert_eq!(fired(&place, &[&CONF[..], &["--lists", "ossec/lists"]].concat()), ["100200", "100201"]);
     // As newer configurations write it, with a file left out.
     let place = installation(
         "<decoder_dir>etc/decoders</decoder_dir>\n<rule_dir>rules</rule_dir>\n<rule_exclude>broken.xml</rule_exclude>\n\
@@ -164,11 +170,13 @@ fn an_ossec_installation_brings_its_rules_decoders_and_lists() {
     assert_eq!(fired(&place, &CONF), ["100200", "100201"]);
     // What is named must be there.
     let place = installation("<include>shop.xml</include>\n<decoder>none.xml</decoder>");
-    let said = ["line 4: decoder file `ossec/etc/none.xml` does not exist"];
-    place.tripline(&[&["check"][..], &CONF].concat()).exits(2).says(&said);
+    let said = "error[TL0016]: decoder file `ossec/etc/none.xml` does not exist\n --> ossec/etc/ossec.conf:4:1\n";
+    let ran = place.tripline(&[&["check"][..], &CONF].concat()).exits(2);
+    assert!(String::from_utf8_lossy(&ran.out).contains(said));
     let place = installation("<include>shop.xml</include>\n<list>lists/nobody</list>");
-    let said = ["line 4: list `ossec/lists/nobody` does not exist"];
-    place.tripline(&[&["check"][..], &CONF].concat()).exits(2).says(&said);
+    let said = "error[TL0016]: list `ossec/lists/nobody` does not exist\n --> ossec/etc/ossec.conf:4:1\n";
+    let ran = place.tripline(&[&["check"][..], &CONF].concat()).exits(2);
+    assert!(String::from_utf8_lossy(&ran.out).contains(said));
 }
 
 #[test]

@@ -94,9 +94,136 @@ fn a_directory_without_rules_is_refused() {
     let place = super::place();
     std::fs::create_dir(place.path("empty")).unwrap();
     for verb in ["run", "check"] {
-        place.tripline(&[verb, "--rules", "empty"]).exits(2).says(&["`empty` holds no rule files"]);
-        place.tripline(&[verb, "--rules", "nowhere"]).exits(2).says(&["`nowhere`", "No such file"]);
+        for (rules, said) in [("empty", "`empty` holds no rule files"), ("nowhere", "`nowhere`: No such file")] {
+            let ran = place.tripline(&[verb, "--rules", rules]).exits(2);
+            let told = ran.err + &String::from_utf8_lossy(&ran.out);
+            assert!(told.contains(said) && told.contains("= note: `--rules` names it"), "{verb}: {told}");
+            // That there are no rules follows.
+            assert!(!told.contains("TL0104"), "{verb}: {told}");
+        }
     }
+}
+
+/// OSSEC's configuration with entries of each kind that name what is not there, and good and bad ones among them.
+const GAPS: &str = "<ossec_config>\n<rules>\n<include>good.xml</include>\n<include>gone.xml</include>\n\
+    <include>folder.xml</include>\n<rule_dir>empty</rule_dir>\n<decoder>gone_decoder.xml</decoder>\n\
+    <list>lists/gone</list>\n<nonsense>x</nonsense>\n<include>bad.xml</include>\n</rules>\n</ossec_config>\n";
+
+fn with_gaps() -> Place {
+    let place = Place::new();
+    place.write("tripline.toml", "");
+    place.write("ossec/etc/ossec.conf", GAPS);
+    let rule = |id: u32, parent: u32| {
+        format!(
+            "<group name=\"g,\">\n<rule id=\"{id}\" level=\"3\">\n<if_sid>{parent}</if_sid>\n<match>abc</match>\n\
+             <description>d</description>\n</rule>\n</group>\n"
+        )
+    };
+    place.write("ossec/rules/good.xml", rule(100001, 530));
+    place.write("ossec/rules/bad.xml", rule(100002, 4711));
+    place.write("extra.xml", rule(100003, 4712));
+    for dir in ["ossec/rules/folder.xml", "ossec/rules/empty"] {
+        std::fs::create_dir_all(place.path(dir)).unwrap();
+    }
+    place
+}
+
+#[test]
+fn what_is_named_and_not_there_is_told_beside_everything_else_that_is_wrong() {
+    let place = with_gaps();
+    let conf = "ossec/etc/ossec.conf";
+    let check = ["--ossec-conf", conf, "extra.xml", "--decoders", "nowhere", "--lists", "neither"];
+    let all = [
+        "TL0016 ossec/etc/ossec.conf:4",
+        "TL0016 ossec/etc/ossec.conf:5",
+        "TL0016 ossec/etc/ossec.conf:6",
+        "TL0016 ossec/etc/ossec.conf:7",
+        "TL0016 -:null",
+        "TL0016 ossec/etc/ossec.conf:8",
+        "TL0016 -:null",
+        "TL0018 ossec/etc/ossec.conf:9",
+        "TL0201 ossec/rules/bad.xml:3",
+        "TL0201 extra.xml:3",
+    ];
+    assert_eq!(found(&place, &check, 2), all);
+    let people = place.tripline(&[&["check"][..], &check].concat()).exits(2);
+    let people = String::from_utf8(people.out).unwrap();
+    for said in [
+        "4 | <include>gone.xml</include>\n  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^\n",
+        "error[TL0016]: rule file `ossec/rules/gone.xml` does not exist\n",
+        "error[TL0016]: rule file `ossec/rules/folder.xml` is a directory; `<rule_dir>` names one\n",
+        "= note: line 6 of `ossec/etc/ossec.conf` names it\n",
+        "error[TL0016]: could not read file `nowhere`: No such file or directory",
+        "= note: `--decoders` names it\n",
+        "error[TL0016]: there is no list or directory of lists `neither`\n",
+        "checked 3 rules in 4 files: 9 errors, 1 warning\n",
+    ] {
+        assert!(people.contains(said), "no {said}: {people}");
+    }
+    let github = place.tripline(&[&["check", "--format", "github"][..], &check].concat()).exits(2);
+    let github = String::from_utf8(github.out).unwrap();
+    assert!(github.contains("::error file=ossec/etc/ossec.conf,line=4,"), "{github}");
+    // Nothing is started by a part of what is named, and everything is said there as well.
+    let run = ["run", "--data-dir", "data", "--for", "1s", "--ossec-conf", conf, "--rules", "extra.xml"];
+    place.tripline(&run).exits(2).says(&["gone.xml", "folder.xml", "gone_decoder.xml", "rule 4711", "rule 4712"]);
+    assert!(!place.path("data").exists());
+}
+
+#[test]
+fn what_is_wrong_with_an_ossec_configuration_is_a_finding_in_it() {
+    let place = Place::new();
+    place.write("tripline.toml", "");
+    place.write("ossec.conf", "<ossec_config>\n<rules>\n<nonsense>x</nonsense>\n</rules>\n</ossec_config>\n");
+    assert_eq!(found(&place, &["--ossec-conf", "ossec.conf"], 1), ["TL0018 ossec.conf:3"]);
+    assert_eq!(found(&place, &["--ossec-conf", "ossec.conf", "--allow", "TL0018"], 0), [""; 0]);
+    place.write("ossec.conf", "<ossec_config>\n<rules>\n</ossec_config>\n");
+    place.write("a.xml", LINTED);
+    let rest = ["TL0017 ossec.conf:3", "TL0601 a.xml:10", "TL0433 a.xml:13"];
+    assert_eq!(found(&place, &["--ossec-conf", "ossec.conf", "a.xml"], 2), rest);
+    assert_eq!(found(&place, &["--ossec-conf", "nowhere.conf"], 2), ["TL0016 -:null"]);
+    // More bytes than any configuration has are not read, and depth is bounded.
+    for (text, place_) in [("x".repeat(9_000_000), 1), ("<ossec_config>\n".repeat(100_000), 33)] {
+        place.write("ossec.conf", text);
+        let expected = format!("TL0017 ossec.conf:{place_}");
+        assert_eq!(found(&place, &["--ossec-conf", "ossec.conf"], 2), [expected.as_str()]);
+        place.tripline(&["run", "--ossec-conf", "ossec.conf", "--data-dir", "data"]).exits(2).says(&["ossec.conf:"]);
+    }
+    assert_eq!(found(&place, &["--ossec-conf", "/dev/zero"], 2), ["TL0017 /dev/zero:1"]);
+}
+
+#[test]
+fn files_named_beside_an_ossec_configuration_are_checked_and_a_directory_of_ones_own_comes_first() {
+    let place = with_gaps();
+    let conf =
+        "<ossec_config><rules>\n<include>good.xml</include>\n<include>bad.xml</include>\n</rules></ossec_config>";
+    place.write("ossec/etc/ossec.conf", conf);
+    let check = |more: &[&str]| found(&place, &[&["--ossec-conf", "ossec/etc/ossec.conf"], more].concat(), 2);
+    assert_eq!(check(&[]), ["TL0201 ossec/rules/bad.xml:3"]);
+    // A file that is loaded already is not loaded twice.
+    assert_eq!(check(&["ossec/rules/bad.xml"]), ["TL0201 ossec/rules/bad.xml:3"]);
+    assert_eq!(check(&["extra.xml"]), ["TL0201 ossec/rules/bad.xml:3", "TL0201 extra.xml:3"]);
+    std::fs::create_dir(place.path("rules")).unwrap();
+    std::fs::rename(place.path("extra.xml"), place.path("rules/good.xml")).unwrap();
+    assert_eq!(check(&["rules"]), ["TL0201 rules/good.xml:3", "TL0201 ossec/rules/bad.xml:3"]);
+}
+
+#[test]
+fn rules_decoders_and_lists_have_a_bound_together() {
+    let place = with_gaps();
+    let rules = place.read("ossec/rules/good.xml").replace(
+        "<match>abc</match>",
+        "<list field=\"user\" lookup=\"match_key\">lists/a</list><list field=\"id\" lookup=\"match_key\">lists/b</list>",
+    );
+    place.write("lists.xml", rules);
+    for list in ["lists/a", "lists/b"] {
+        // No list is too large by itself.
+        place.write(list, "k".repeat(20_000_000) + ":v\n");
+    }
+    let found = found(&place, &["lists.xml"], 2);
+    assert_eq!(found[0], "TL0016 -:null", "{found:?}");
+    let said = String::from_utf8(place.tripline(&["check", "lists.xml"]).exits(2).out).unwrap();
+    assert!(said.contains("have more than 33554432 bytes together; `lists/b` and what follows is left out"), "{said}");
+    place.tripline(&["run", "--rules", "lists.xml", "--data-dir", "data"]).exits(2).says(&["TL0016"]);
 }
 
 #[test]
@@ -180,6 +307,28 @@ fn check_says_what_is_probably_not_meant_and_says_less_when_it_is_told_so() {
     place.tripline(&["check", "a.xml", "--allow", "TL9999"]).exits(2).says(&["`TL9999` is no code", "TL0601"]);
     place.write("tripline.toml", "[lint]\nallow = [\"nonsense\"]\n");
     place.tripline(&["check", "a.xml"]).exits(2).says(&["`lint.allow`", "`nonsense` is no code"]);
+}
+
+#[test]
+fn what_is_allowed_hides_no_error_and_a_rule_set_that_is_refused_is_told_by_the_exit_code() {
+    let rule = |n: u32| {
+        let element = if n < 600 { "match" } else { "mach" };
+        format!(
+            "<rule id=\"{}\" level=\"00003\"><if_sid>530</if_sid><{element}>abcd{n}</{element}>\
+             <description>x</description></rule>\n",
+            100_000 + n
+        )
+    };
+    let place = Place::new();
+    place.write("tripline.toml", "[lint]\nallow = [\"TL0013\"]\n");
+    let file = |rules: &str| format!("<group name=\"a,\">\n{rules}</group>\n");
+    // More warnings than are shown, and behind them an error.
+    place.write("many.xml", file(&(0..=600).map(rule).collect::<String>()));
+    assert_eq!(found(&place, &["many.xml", "--allow", "TL0305"], 2), ["TL0301 many.xml:602"]);
+    // More errors than are shown: the finding that says so is an error as well.
+    place.write("many.xml", file(&(600..1200).map(rule).collect::<String>()));
+    let found = found(&place, &["many.xml", "--allow", "TL0305", "--allow", "TL0013"], 2);
+    assert!(found.len() == 501 && found.contains(&"TL0013 many.xml:502".to_owned()), "{found:?}");
 }
 
 #[test]

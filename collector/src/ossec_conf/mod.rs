@@ -7,6 +7,8 @@
 mod rules;
 mod xml;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use tripline_schemas::Format;
@@ -14,8 +16,11 @@ use tripline_schemas::Format;
 use crate::config::{CommandLine, CommandSpec};
 use crate::duration::Interval;
 
-pub use rules::{ListEntry, RuleDirs, RuleEntry, RuleFilesError};
+pub use rules::{ListEntry, Missing, Named, RuleDirs, RuleEntry};
 use xml::Element;
+
+/// A configuration with more bytes than this is refused. Whoever reads the file need not read more than one byte beyond.
+pub const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What an agent is, for the filters of `<agent_config name="" os="" profile="">`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +117,11 @@ impl OssecConf {
 /// Reads an `ossec.conf` or `agent.conf`, also with several root elements. `file` is its name for messages.
 pub fn parse(source: &[u8], file: &str, agent: &AgentFacts) -> OssecConf {
     let mut reading = Reading { conf: OssecConf::default(), file };
+    if source.len() > BYTES_MAX {
+        let what = format!("the file has more than {BYTES_MAX} bytes; is it OSSEC's configuration?");
+        reading.find(1, Severity::Error, what);
+        return reading.conf;
+    }
     let text = String::from_utf8_lossy(source);
     let roots = match xml::read(&text) {
         Ok(roots) => roots,
@@ -150,7 +160,19 @@ impl Reading<'_> {
             match section.name.as_str() {
                 "localfile" => self.localfile(section),
                 "rules" | "ruleset" => self.rules(section),
+                "alerts" => self.alert_levels(section),
                 _ => {} // Other parts of OSSEC: syscheck, remote, client, ...
+            }
+        }
+    }
+
+    /// Which levels alert is a setting of Tripline's own: it is said where this file has others than it begins with.
+    fn alert_levels(&mut self, section: &Element) {
+        for (name, setting, same) in [("log_alert_level", "log_level", "1"), ("email_alert_level", "mail_level", "7")] {
+            if let Some(element) = section.child(name).filter(|element| element.text.trim() != same) {
+                let level = element.text.trim();
+                let what = format!("`<{name}>` is not read: set `{setting} = {level}` under [alerts] in tripline.toml");
+                self.find(element.line, Severity::Warning, what);
             }
         }
     }
@@ -218,19 +240,19 @@ impl Reading<'_> {
     /// OSSEC runs a command that is given twice twice. Here the second one has nothing to add when all is equal.
     fn drop_repeated(&mut self) {
         let mut kept: Vec<CommandSpec> = Vec::with_capacity(self.conf.commands.len());
+        let mut origins: HashMap<_, String> = HashMap::new();
         for spec in std::mem::take(&mut self.conf.commands) {
-            let same = |other: &&CommandSpec| {
-                (&other.name, &other.command, other.format, other.every)
-                    == (&spec.name, &spec.command, spec.format, spec.every)
-            };
-            match kept.iter().find(same) {
-                Some(first) => {
-                    let at = |spec: &CommandSpec| spec.origin.clone().unwrap_or_default();
-                    let line = at(&spec).rsplit_once(':').and_then(|(_, line)| line.parse().ok()).unwrap_or(1);
-                    let what = format!("the same command stands at {} already; it is run once", at(first));
+            let origin = spec.origin.clone().unwrap_or_default();
+            match origins.entry((spec.name.clone(), spec.command.text(), spec.format, spec.every)) {
+                Entry::Occupied(first) => {
+                    let line = origin.rsplit_once(':').and_then(|(_, line)| line.parse().ok()).unwrap_or(1);
+                    let what = format!("the same command stands at {} already; it is run once", first.get());
                     self.find(line, Severity::Warning, what);
                 }
-                None => kept.push(spec),
+                Entry::Vacant(new) => {
+                    new.insert(origin);
+                    kept.push(spec);
+                }
             }
         }
         self.conf.commands = kept;

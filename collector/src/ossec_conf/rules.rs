@@ -1,5 +1,6 @@
 //! Which rule files, decoder files and lists an OSSEC configuration names, in the order in which they load.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ pub struct ListEntry {
 /// Where the names of an OSSEC configuration are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleDirs {
+    /// Where names of rules without `/` are looked for first: rules that someone keeps apart from OSSEC.
+    pub rules_first: Option<PathBuf>,
     /// The directory of rule files: names of rules without `/` are taken from here.
     pub rules: PathBuf,
     /// OSSEC's own directory, such as `/var/ossec`: relative names with a `/` start here, and those without that are not
@@ -53,13 +56,20 @@ impl RuleDirs {
             Some(home) => home.join("."),
             None => PathBuf::from(".."),
         };
-        RuleDirs { rules: home.join("rules"), home, etc: conf.with_file_name("") }
+        RuleDirs { rules_first: None, rules: home.join("rules"), home, etc: conf.with_file_name("") }
     }
 
     /// Where a name lies that is relative to OSSEC's directory.
     fn below_home(&self, name: &str) -> PathBuf {
         let (home, etc) = (self.home.join(name), self.etc.join(name));
         if !home.exists() && etc.exists() { etc } else { home }
+    }
+
+    /// Where a name of rules lies.
+    fn find_rules(&self, name: &str) -> PathBuf {
+        let mut first = self.rules_first.iter().map(|first| first.join(name));
+        let first = first.find(|path| !name.contains('/') && path.exists());
+        first.unwrap_or_else(|| self.find(&self.rules, name))
     }
 
     /// Where a name of a file or directory lies that counts from `own` when it has no `/`.
@@ -69,13 +79,27 @@ impl RuleDirs {
     }
 }
 
-/// Files that are named and can't be found.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct RuleFilesError(pub Vec<String>);
+/// What entries of a configuration name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named<T> {
+    /// What is there, in the order in which it loads.
+    pub found: Vec<T>,
+    /// Entries that name nothing that could be loaded, in the file's order.
+    pub missing: Vec<Missing>,
+}
 
-impl fmt::Display for RuleFilesError {
+/// An entry of a configuration that names nothing that could be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The line it is written in.
+    pub line: usize,
+    /// What is missing, and why.
+    pub what: String,
+}
+
+impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        write!(f, "line {}: {}", self.line, self.what)
     }
 }
 
@@ -119,28 +143,27 @@ impl OssecConf {
     /// The rule files in the order in which they load; a directory adds its files in name order, and a file that comes
     /// up twice counts where it is first named. Files that `<rule_exclude>` names are left out. Empty when the
     /// configuration names no rules.
-    pub fn rule_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Result<Vec<PathBuf>, RuleFilesError> {
-        files("rule", &self.rules, &self.rules_excluded, |name| dirs.find(&dirs.rules, name), fits)
+    pub fn rule_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Named<PathBuf> {
+        files("rule", &self.rules, &self.rules_excluded, |name| dirs.find_rules(name), fits)
     }
 
     /// The decoder files, likewise.
-    pub fn decoder_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Result<Vec<PathBuf>, RuleFilesError> {
+    pub fn decoder_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Named<PathBuf> {
         files("decoder", &self.decoders, &self.decoders_excluded, |name| dirs.find(&dirs.etc, name), fits)
     }
 
     /// The text lists, each with the name that rules give it. A name of the compiled form, `NAME.cdb`, means the text
     /// beside it.
-    pub fn list_files(&self, dirs: &RuleDirs) -> Result<Vec<(String, PathBuf)>, RuleFilesError> {
-        let mut found = Vec::new();
-        let mut missing = Vec::new();
+    pub fn list_files(&self, dirs: &RuleDirs) -> Named<(String, PathBuf)> {
+        let mut lists = Named { found: Vec::new(), missing: Vec::new() };
         for ListEntry { line, name } in &self.lists {
             let path = dirs.below_home(name.strip_suffix(".cdb").unwrap_or(name));
-            match path.is_file() {
-                true => found.push((name.clone(), path)),
-                false => missing.push(format!("line {line}: list `{}` does not exist", path.display())),
+            match not_a_file("list", &path) {
+                None => lists.found.push((name.clone(), path)),
+                Some(what) => lists.missing.push(Missing { line: *line, what }),
             }
         }
-        if missing.is_empty() { Ok(found) } else { Err(RuleFilesError(missing)) }
+        lists
     }
 }
 
@@ -151,29 +174,44 @@ fn files(
     excluded: &[String],
     find: impl Fn(&str) -> PathBuf,
     fits: &Fits<'_>,
-) -> Result<Vec<PathBuf>, RuleFilesError> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut missing = Vec::new();
+) -> Named<PathBuf> {
+    let mut files = Named { found: Vec::new(), missing: Vec::new() };
+    let mut seen = HashSet::new();
     for entry in entries {
         let path = find(&entry.path);
         let found = match &entry.directory_pattern {
-            None if path.is_file() => Ok(vec![path]),
-            None => Err(format!("line {}: {kind} file `{}` does not exist", entry.line, path.display())),
+            None => match not_a_file(&format!("{kind} file"), &path) {
+                None => Ok(vec![path]),
+                Some(what) if path.is_dir() => Err(format!("{what}; `<{kind}_dir>` names one")),
+                Some(what) => Err(what),
+            },
             Some(pattern) => directory_files(&path, pattern, fits)
-                .map_err(|error| format!("line {}: {kind} directory `{}`: {error}", entry.line, path.display())),
+                .map_err(|error| format!("{kind} directory `{}`: {error}", path.display())),
         };
         match found {
             Ok(found) => {
                 for file in found {
-                    if !files.contains(&file) && !excluded.iter().any(|end| file.ends_with(end)) {
-                        files.push(file);
+                    if seen.insert(file.clone()) && !excluded.iter().any(|end| file.ends_with(end)) {
+                        files.found.push(file);
                     }
                 }
             }
-            Err(what) => missing.push(what),
+            Err(what) => files.missing.push(Missing { line: entry.line, what }),
         }
     }
-    if missing.is_empty() { Ok(files) } else { Err(RuleFilesError(missing)) }
+    files
+}
+
+/// Why a path is no file that could be read; `None` when it is one.
+fn not_a_file(kind: &str, path: &Path) -> Option<String> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Some(format!("{kind} `{shown}` is a directory")),
+        Ok(metadata) if metadata.is_file() => None,
+        Ok(_) => Some(format!("{kind} `{shown}` is no file")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(format!("{kind} `{shown}` does not exist")),
+        Err(error) => Some(format!("{kind} `{shown}` can't be looked at: {error}")),
+    }
 }
 
 /// At least one: a pattern that takes none is a mistake that would go unnoticed.

@@ -222,6 +222,30 @@ fn broken_xml_is_an_error_with_its_line() {
     }
 }
 
+/// What takes hours where the time grows with the square of the length takes no time here.
+#[test]
+fn a_configuration_of_any_size_and_depth_is_read_or_refused_at_once() {
+    let found = |text: &str| {
+        let conf = read(text);
+        let first = findings(&conf).into_iter().next().unwrap_or_default();
+        (conf.findings.len(), first)
+    };
+    let fill = |part: &str, bytes: usize| part.repeat(bytes / part.len());
+    let deep = "`<ossec_config>` is nested more than 32 deep; look for elements that are not closed";
+    assert_eq!(found(&fill("<ossec_config>\n", BYTES_MAX)), (1, format!("ossec.conf:33: error: {deep}")));
+    let many = format!("<ossec_config>{}</ossec_config>", fill("<a/>\n", BYTES_MAX - 50));
+    assert!(found(&many).1.ends_with("the file has more than 200000 elements; is it OSSEC's configuration?"));
+    let lines = format!("<ossec_config>{}</ossec_config>", fill("<a></a>\n", 199_000 * 8));
+    assert_eq!(found(&lines).0, 0);
+    assert!(found(&fill("<!", BYTES_MAX)).1.contains("comment not closed"));
+    assert!(found(&fill("x", BYTES_MAX + 1)).1.contains("the file has more than 8388608 bytes"));
+    // The same command again and again: each is told with its line, and it is run once.
+    let command = "<localfile><log_format>command</log_format><command>a</command></localfile>\n";
+    let conf = read(&format!("<ossec_config>{}</ossec_config>", command.repeat(60_000)));
+    assert_eq!((conf.commands.len(), conf.findings.len()), (1, 59_999));
+    assert_eq!(conf.findings[59_998].line, 60_000);
+}
+
 /// As far as these tests need an OS_Regex.
 fn fits(pattern: &str, name: &str) -> Result<bool, String> {
     match pattern.strip_suffix('$') {
@@ -241,8 +265,8 @@ fn a_directory_of_which_no_file_counts_is_said() {
     {
         let conf =
             read(&format!("<ossec_config><rules><rule_dir pattern='{pattern}'>more</rule_dir></rules></ossec_config>"));
-        let missing = conf.rule_files(&dirs, &fits).unwrap_err().0;
-        assert!(missing.len() == 1 && missing[0].ends_with(said), "{missing:?}");
+        let missing = conf.rule_files(&dirs, &fits).missing;
+        assert!(missing.len() == 1 && missing[0].what.ends_with(said), "{missing:?}");
     }
 }
 
@@ -278,7 +302,7 @@ fn rule_files_keep_the_order_of_the_configuration() {
         std::fs::write(path, "").unwrap();
     }
     let dirs = RuleDirs::of(&home.path().join("etc/ossec.conf"));
-    let files = conf.rule_files(&dirs, &fits).unwrap();
+    let files = conf.rule_files(&dirs, &fits).found;
     let names: Vec<&str> = files.iter().map(|f| f.strip_prefix(home.path()).unwrap().to_str().unwrap()).collect();
     assert_eq!(
         names,
@@ -293,10 +317,22 @@ fn rule_files_keep_the_order_of_the_configuration() {
     );
     std::fs::remove_file(home.path().join("rules/zz_first.xml")).unwrap();
     std::fs::remove_dir_all(home.path().join("site")).unwrap();
-    let missing = conf.rule_files(&dirs, &fits).unwrap_err().0;
-    assert_eq!(missing.len(), 2);
+    std::fs::create_dir(home.path().join("rules/zz_first.xml")).unwrap();
+    let rest = conf.rule_files(&dirs, &fits);
+    let missing: Vec<String> = rest.missing.iter().map(ToString::to_string).collect();
+    assert_eq!(missing.len(), 2, "{missing:?}");
     assert!(missing[0].starts_with("line 3: rule file `"), "{missing:?}");
+    assert!(missing[0].ends_with("` is a directory; `<rule_dir>` names one"), "{missing:?}");
     assert!(missing[1].starts_with("line 4: rule directory `"), "{missing:?}");
+    // What is there is there all the same.
+    assert_eq!(rest.found, [&files[0], &files[4], &files[5]].map(Clone::clone));
+    // Rules that are kept apart come first, name by name.
+    let apart = home.path().join("apart");
+    std::fs::create_dir(&apart).unwrap();
+    std::fs::write(apart.join("local_rules.xml"), "").unwrap();
+    let dirs = RuleDirs { rules_first: Some(apart.clone()), ..dirs };
+    let found = conf.rule_files(&dirs, &fits).found;
+    assert_eq!(found, [files[0].clone(), files[4].clone(), apart.join("local_rules.xml")]);
 }
 
 #[test]
@@ -330,16 +366,17 @@ fn decoders_and_lists_are_found_where_the_configuration_says() {
     }
     let dirs = RuleDirs::of(&home.path().join("etc/ossec.conf"));
     let below_home = |path: &std::path::Path| path.strip_prefix(home.path()).unwrap().display().to_string();
-    let decoders: Vec<String> = conf.decoder_files(&dirs, &fits).unwrap().iter().map(|path| below_home(path)).collect();
+    let decoders: Vec<String> = conf.decoder_files(&dirs, &fits).found.iter().map(|path| below_home(path)).collect();
     assert_eq!(decoders, ["etc/decoders/a.xml", "etc/decoders/b.xml", "etc/local_decoder.xml"]);
-    let rules: Vec<String> = conf.rule_files(&dirs, &fits).unwrap().iter().map(|path| below_home(path)).collect();
+    let rules: Vec<String> = conf.rule_files(&dirs, &fits).found.iter().map(|path| below_home(path)).collect();
     assert_eq!(rules, ["rules/web_rules.xml"], "a directory of rules may be named from OSSEC's own directory");
-    let lists = conf.list_files(&dirs).unwrap();
+    let lists = conf.list_files(&dirs).found;
     let lists: Vec<(&str, String)> = lists.iter().map(|(name, path)| (name.as_str(), below_home(path))).collect();
     assert_eq!(lists, [("etc/lists/users", "etc/lists/users".into()), ("lists/hosts.cdb", "lists/hosts".into())]);
     std::fs::remove_file(home.path().join("lists/hosts")).unwrap();
-    let missing = conf.list_files(&dirs).unwrap_err().0;
-    assert!(missing[0].starts_with("line 8: list `") && missing.len() == 1, "{missing:?}");
+    let missing = conf.list_files(&dirs).missing;
+    let said = missing[0].to_string();
+    assert!(said.starts_with("line 8: list `") && said.ends_with("does not exist") && missing.len() == 1, "{said}");
 }
 
 #[test]

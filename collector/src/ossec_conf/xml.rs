@@ -15,6 +15,11 @@ const AMPERSAND: char = '\u{f8f1}';
 /// Stands for a `<` that starts no markup.
 const BARE_LT: char = '\u{f8f2}';
 
+/// Elements nested deeper than this are refused. Configurations need four levels.
+const DEPTH_MAX: usize = 32;
+/// Texts with more elements than this are refused.
+const ELEMENTS_MAX: usize = 200_000;
+
 /// An element with everything in it.
 #[derive(Debug, Default)]
 pub(super) struct Element {
@@ -56,7 +61,7 @@ pub(super) struct XmlError {
     pub(super) what: String,
 }
 
-/// Reads a text to its root elements.
+/// Reads a text to its root elements, in a time that grows with its length and no faster.
 pub(super) fn read(text: &str) -> Result<Vec<Element>, XmlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(at) = text.find([ESCAPED_LT, AMPERSAND, BARE_LT]) {
@@ -70,15 +75,24 @@ pub(super) fn read(text: &str) -> Result<Vec<Element>, XmlError> {
 
     // The first element is a root of roots; the last is the one that is open.
     let mut open = vec![Element::default()];
+    let mut lines = Lines::new(&masked);
+    let mut elements = 0;
     loop {
-        let line = line_at(&masked, usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX));
+        let line = lines.at(usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX));
         let event = reader.read_event().map_err(|error| {
             let at = usize::try_from(reader.error_position()).unwrap_or(usize::MAX);
             XmlError { line: line_at(&masked, at), what: error.to_string() }
         })?;
         match event {
-            Event::Start(start) => open.push(element(&start, line)?),
+            Event::Start(start) | Event::Empty(start) if elements == ELEMENTS_MAX || open.len() > DEPTH_MAX => {
+                return Err(too_much(&start, elements == ELEMENTS_MAX, line));
+            }
+            Event::Start(start) => {
+                elements += 1;
+                open.push(element(&start, line)?);
+            }
             Event::Empty(start) => {
+                elements += 1;
                 let element = element(&start, line)?;
                 innermost(&mut open).children.push(element);
             }
@@ -127,6 +141,17 @@ fn mismatch(open: &Element, found: &str, line: usize) -> XmlError {
     XmlError { line, what }
 }
 
+fn too_much(start: &BytesStart<'_>, elements: bool, line: usize) -> XmlError {
+    let what = match elements {
+        true => format!("the file has more than {ELEMENTS_MAX} elements; is it OSSEC's configuration?"),
+        false => {
+            let name = start.name().as_ref().to_lowercase();
+            format!("`<{name}>` is nested more than {DEPTH_MAX} deep; look for elements that are not closed")
+        }
+    };
+    XmlError { line, what }
+}
+
 fn element(start: &BytesStart<'_>, line: usize) -> Result<Element, XmlError> {
     let mut attributes = Vec::new();
     for attribute in start.attributes() {
@@ -167,7 +192,8 @@ fn mask(text: &str) -> String {
                 }
                 None => {
                     masked.push_str("<!--"); // Never closed; quick-xml reports it with its place.
-                    2
+                    masked.push_str(&rest[2..].replace('>', " "));
+                    rest.len()
                 }
             }
         } else if rest[1..]
@@ -196,6 +222,28 @@ fn unmask(text: &str) -> String {
         }
     }
     plain
+}
+
+/// Counts lines from one position to the next, each byte once.
+struct Lines<'a> {
+    text: &'a str,
+    position: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn new(text: &str) -> Lines<'_> {
+        Lines { text, position: 0, line: 1 }
+    }
+
+    /// The line of a position, from 1. Positions never go back.
+    fn at(&mut self, position: usize) -> usize {
+        let position = position.clamp(self.position, self.text.len());
+        let passed = &self.text.as_bytes()[self.position..position];
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count();
+        self.position = position;
+        self.line
+    }
 }
 
 fn line_at(text: &str, position: usize) -> usize {
