@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tripline_eventlog::{LogError, Publisher};
@@ -145,26 +146,38 @@ impl Collector {
         let mut plans = self.plan.watch();
         let mut timetable = Timetable::new(&plans.borrow_and_update());
         let mut running: JoinSet<(usize, Result<(), SpoolGone>)> = JoinSet::new();
+        // Slots whose process is gone. Told before the run itself is over.
+        let (gone, mut is_gone) = mpsc::unbounded_channel();
         let mut runs = 0;
-        loop {
+        'working: loop {
             let now = clock.elapsed();
             let decision = timetable.due(now, self.settings.concurrency);
             for slot in decision.start {
                 let (command, at) = timetable.begin(slot, now);
-                let run = self.one_run(command, Due { at, clock }, spool, marker, halt);
+                let gone = gone.clone();
+                let tell_gone = move || {
+                    let _ = gone.send(slot); // Whoever listened has stopped.
+                };
+                let run = self.one_run(command, Due { at, clock }, spool, marker, halt, tell_gone);
                 running.spawn(async move { (slot, run.await) });
             }
             tokio::select! {
                 () = stop.asked() => break,
                 () = halt.asked() => break,
                 () = sleep_some(decision.look_again.map(|at| at.saturating_sub(now).min(LOOK_EVERY))) => {}
-                Some(done) = running.join_next() => {
-                    let (slot, result) = done.unwrap_or_else(resume);
-                    timetable.end(slot);
-                    if result.is_err() {
-                        break; // Why the spool has gone is known where its thread is joined.
+                Some(slot) = is_gone.recv() => timetable.free_place(slot),
+                Some(first) = running.join_next() => {
+                    free_places(&mut is_gone, &mut timetable);
+                    // Those that shared a sync are over together.
+                    let more = std::iter::from_fn(|| running.try_join_next());
+                    for done in std::iter::once(first).chain(more) {
+                        let (slot, result) = done.unwrap_or_else(resume);
+                        timetable.end(slot);
+                        if result.is_err() {
+                            break 'working; // Why the spool has gone is known where its thread is joined.
+                        }
+                        runs += 1;
                     }
-                    runs += 1;
                 }
                 Ok(()) = plans.changed() => {
                     let plan = plans.borrow_and_update().clone();
@@ -173,6 +186,7 @@ impl Collector {
                     self.observer.tell(Progress::Planned { commands: plan.commands().len() });
                 }
             }
+            free_places(&mut is_gone, &mut timetable);
         }
         halt.ask();
         let until = Instant::now() + self.settings.stop_grace.0 * 2 + STOP_MARGIN;
@@ -193,6 +207,7 @@ impl Collector {
         spool: &SpoolHandle,
         marker: Marker,
         halt: &Stop,
+        tell_gone: impl FnOnce() + Send + 'static,
     ) -> impl Future<Output = Result<(), SpoolGone>> + Send + 'static {
         let (spool, halt) = (spool.clone(), halt.clone());
         let (observer, stop_grace) = (self.observer.clone(), self.settings.stop_grace.0);
@@ -205,6 +220,7 @@ impl Collector {
             let mut outcome = execute(&command, Some(&mark), &halt, stop_grace).await;
             point(Point::CommandEnded);
             let leftover = outcome.leftover.take();
+            tell_gone();
             let end = End { start_delay_ms: Some(runner::millis(start_delay)), ..end(outcome) };
             let mut finished = Progress::Finished {
                 id: RunId { spool: Uuid::nil(), sequence: 0 },
@@ -252,6 +268,14 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// How long is slept at most before the clock is looked at again: sleeping timers stand still while the host is
 /// suspended, and the clock that commands are planned by does not.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Gives back the places of processes that are gone. Before the end of their runs is noted: afterwards the slot may have
+/// begun another one.
+fn free_places(is_gone: &mut mpsc::UnboundedReceiver<usize>, timetable: &mut Timetable) {
+    while let Ok(slot) = is_gone.try_recv() {
+        timetable.free_place(slot);
+    }
+}
 
 /// When a run was due.
 #[derive(Clone, Copy)]

@@ -24,6 +24,8 @@ pub struct Job {
     last: Option<Duration>,
     /// When the run began that has not ended yet.
     running_since: Option<Duration>,
+    /// Whether that run takes a place: not any more when its process is gone and only its end is still to be written.
+    has_place: bool,
 }
 
 /// What [`due`] decided.
@@ -38,7 +40,13 @@ pub struct Decision {
 impl Job {
     /// The timing of a command that is new now.
     pub fn new(command: &PlannedCommand, now: Duration) -> Job {
-        Job { every: command.every, next: Some(now + command.first_after), last: None, running_since: None }
+        Job {
+            every: command.every,
+            next: Some(now + command.first_after),
+            last: None,
+            running_since: None,
+            has_place: false,
+        }
     }
 
     /// Notes that a run begins, and gives the time at which it was due. The next one is due on the grid of intervals;
@@ -51,7 +59,13 @@ impl Job {
         self.next = Some(due.saturating_add(self.every.saturating_mul(steps)));
         self.last = Some(due);
         self.running_since = Some(now);
+        self.has_place = true;
         due
+    }
+
+    /// Notes that the run uses no processor any more. The command is not started again before [`end`](Job::end).
+    pub fn free_place(&mut self) {
+        self.has_place = false;
     }
 
     /// Notes that the run ended.
@@ -94,7 +108,10 @@ impl Job {
 /// A job is due when its time has come and its last run has ended. At most `concurrency` places are taken; a job that
 /// has been running for [`PLACE_HELD_MAX`] has given its place back.
 pub fn due(jobs: &[Job], now: Duration, concurrency: usize) -> Decision {
-    let frees_place_at = |job: &Job| job.running_since.map(|since| since + PLACE_HELD_MAX).filter(|at| *at > now);
+    let frees_place_at = |job: &Job| {
+        let since = job.running_since.filter(|_| job.has_place);
+        since.map(|since| since + PLACE_HELD_MAX).filter(|at| *at > now)
+    };
     let places_taken = jobs.iter().filter_map(frees_place_at).count();
 
     let mut ready: Vec<usize> = Vec::new();
@@ -130,7 +147,7 @@ mod tests {
     }
 
     fn job(every: u64, first: u64) -> Job {
-        Job { every: secs(every), next: Some(secs(first)), last: None, running_since: None }
+        Job { every: secs(every), next: Some(secs(first)), last: None, running_since: None, has_place: false }
     }
 
     fn started(jobs: &mut [Job], now: u64, concurrency: usize) -> Vec<usize> {
@@ -193,6 +210,19 @@ mod tests {
         let decision = due(&jobs, secs(1), 2);
         assert_eq!(decision, Decision { start: vec![], look_again: Some(PLACE_HELD_MAX) });
         assert_eq!(started(&mut jobs, 5, 2), [2]);
+    }
+
+    #[test]
+    fn a_run_whose_end_is_being_written_leaves_its_place_to_others_and_does_not_overlap() {
+        let mut jobs = [job(10, 0), job(60, 1)];
+        assert_eq!(started(&mut jobs, 0, 1), [0]);
+        assert_eq!(started(&mut jobs, 1, 1), [0; 0]);
+        jobs[0].free_place();
+        assert_eq!(started(&mut jobs, 1, 1), [1]);
+        jobs[1].end();
+        assert_eq!(started(&mut jobs, 20, 1), [0; 0]);
+        jobs[0].end();
+        assert_eq!(started(&mut jobs, 20, 1), [0]);
     }
 
     #[test]

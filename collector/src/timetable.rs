@@ -36,6 +36,11 @@ impl Timetable {
         (Arc::clone(&self.commands[slot]), self.jobs[slot].begin(now))
     }
 
+    /// Notes that the process of this slot's run is gone; its end is still to be written.
+    pub(crate) fn free_place(&mut self, slot: usize) {
+        self.jobs[slot].free_place();
+    }
+
     /// Notes that the run of this slot ended.
     pub(crate) fn end(&mut self, slot: usize) {
         self.jobs[slot].end();

@@ -15,7 +15,7 @@ use crate::{Observer, Progress};
 
 /// Between two syncs there is at least this time, so that many writers share one: a sync costs more than all the rest of
 /// a run's way. Who writes to a spool that was quiet does not wait.
-const SYNC_PAUSE: Duration = Duration::from_millis(20);
+const SYNC_PAUSE: Duration = Duration::from_millis(50);
 /// How soon a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
