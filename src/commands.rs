@@ -16,9 +16,6 @@ pub fn identity(settings: &Settings) -> anyhow::Result<Identity> {
 /// The commands of settings, of command files and of the OSSEC configuration, checked together. None at all is an
 /// error, and so is one that this process can't start as the user it names.
 pub fn plan(settings: &Settings, file: Option<&Path>, ossec: Option<&Ossec>) -> anyhow::Result<Plan> {
-    for finding in ossec.iter().flat_map(|ossec| &ossec.conf.findings) {
-        eprintln!("{finding}");
-    }
     let plan = checked(settings, file, ossec)?;
     if plan.commands().is_empty() {
         bail!(

@@ -354,7 +354,8 @@ fn list_file(name: &str, places: &[PathBuf], rule_file: Option<&Path>) -> Option
         false if place.file_name() == Some(last) => vec![place.clone()],
         false => Vec::new(),
     });
-    let beside = rule_file.and_then(Path::parent).into_iter().flat_map(|dir| [dir.join(name), dir.join("..").join(name)]);
+    let beside =
+        rule_file.and_then(Path::parent).into_iter().flat_map(|dir| [dir.join(name), dir.join("..").join(name)]);
     named.chain(beside).find(|path| path.is_file())
 }
 
