@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tripline_engine::finding::{self, codes};
 use tripline_engine::lint::LintInputs;
 use tripline_engine::load::check_and_lint;
-use tripline_engine::{CompileInputs, Orphans, Settings, SourceFile, check_inputs};
+use tripline_engine::{CompileInputs, Finding, Orphans, Settings, SourceFile, check_inputs};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
@@ -47,25 +47,32 @@ fn header(text: &[u8], name: &str) -> Option<String> {
 
 /// The files of a case and what checking says about them.
 fn checked(case: &Path) -> (Vec<SourceFile>, tripline_engine::Checked) {
+    let inputs = inputs(case);
+    (inputs.files().cloned().collect(), checked_inputs(&inputs))
+}
+
+fn inputs(case: &Path) -> CompileInputs {
     let beside =
         |extension| Some(case.with_extension(extension)).filter(|path| path.exists()).map(|path| source(&path));
-    let inputs = CompileInputs {
+    CompileInputs {
         rules: [source(case)].into_iter().chain(beside("2.xml")).collect(),
         decoders: beside("decoders.xml").into_iter().collect(),
         lists: beside("list").map(|file| ("lists/users".to_owned(), file)).into_iter().collect(),
-    };
+    }
+}
+
+fn checked_inputs(inputs: &CompileInputs) -> tripline_engine::Checked {
     let orphans =
         if inputs.rules[0].text.starts_with(b"<!-- orphans=warn -->") { Orphans::SetAside } else { Orphans::Error };
     let partitions = if inputs.rules[0].text.starts_with(b"<!-- partitions=12 -->") { 12 } else { 1 };
     let time_zone = header(&inputs.rules[0].text, "time_zone");
     let settings = Settings { partitions, time_zone, ..Settings::default() };
-    let checked = match lint_header(&inputs.rules[0].text) {
+    match lint_header(&inputs.rules[0].text) {
         Some((commands, today)) => {
-            check_and_lint(&inputs, &settings, orphans, &LintInputs { commands: &commands, today })
+            check_and_lint(inputs, &settings, orphans, &LintInputs { commands: &commands, today })
         }
-        None => check_inputs(&inputs, &settings, orphans),
-    };
-    (inputs.files().cloned().collect(), checked)
+        None => check_inputs(inputs, &settings, orphans),
+    }
 }
 
 /// The commands and the day of a file that begins with `<!-- lint today=2026-11-24 commands=df -P;uptime -->`; both may
@@ -163,4 +170,26 @@ fn json_tells_the_same_places_as_text() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_finding_puts_in_place_of_the_marked_text_mends_it() {
+    let mut mended = BTreeSet::new();
+    for case in cases() {
+        for finding in checked(&case).1.findings {
+            let (Some(span), Some(replacement)) = (finding.span, &finding.replacement) else { continue };
+            let mut inputs = inputs(&case);
+            let mut files = inputs.rules.iter_mut().chain(&mut inputs.decoders);
+            let file = files.nth(span.file as usize).expect("a file of rules or decoders");
+            file.text.splice(span.start as usize..span.end as usize, replacement.bytes());
+            let still_there = |other: &Finding| {
+                other.code == finding.code
+                    && other.span.is_some_and(|it| (it.file, it.start) == (span.file, span.start))
+            };
+            let after = checked_inputs(&inputs).findings;
+            assert!(!after.iter().any(still_there), "{}: {finding:?}", case.display());
+            mended.insert(finding.code);
+        }
+    }
+    assert_eq!(mended.into_iter().collect::<Vec<_>>(), ["TL0201", "TL0302", "TL0306"]);
 }

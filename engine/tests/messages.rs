@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tripline_engine::finding::codes;
 
-const INTRODUCTION: &str = "# Messages
+const INTRODUCTION: &str = r#"# Messages
 
 Every finding of `tripline check` has a code. Codes never change their meaning, so they can stand in scripts and in
 comments that allow a finding (see [rules.md](rules.md#allowing-a-finding)). `tripline check --explain CODE` prints what
@@ -15,7 +15,12 @@ stands here.
 
 An *error* keeps the rules from being loaded; a *warning* says that a rule probably does not do what was meant; an *info*
 is worth knowing.
-";
+
+`--format json` prints one object, `{"schema":"tripline/check/1","summary":{...},"findings":[...]}`. A finding has `code`, `severity`, `message`,
+`file`, `span` (first byte and one past the last, each with line and column), `label` (what is said of this place), `labels` (further places),
+`rule_id`, `note` (why it matters), `help` (what to do) and `fix`: where a slip of the finger is likely, the bytes of the file to replace
+and what to put there. It is a guess (`"applicability":"maybe"`). A finding about no place has neither `file` nor `span` nor `label`.
+"#;
 
 /// What the first digits of a code stand for.
 const FAMILIES: [(&str, &str); 10] = [

@@ -56,6 +56,8 @@ pub struct Finding {
     pub note: Option<String>,
     /// What to do, such as ``did you mean `if_sid`?``.
     pub help: Option<String>,
+    /// What to put in place of the marked text, where that can be guessed.
+    pub replacement: Option<String>,
     /// The rule it is about.
     pub rule: Option<u32>,
 }
@@ -72,6 +74,7 @@ impl Finding {
             related: Vec::new(),
             note: None,
             help: None,
+            replacement: None,
             rule: None,
         }
     }
@@ -99,6 +102,12 @@ impl Finding {
     pub fn help(mut self, help: impl Into<Option<String>>) -> Finding {
         self.help = help.into().or(self.help);
         self
+    }
+
+    /// What the marked text was probably meant to be, if there is something near: the help asks for it.
+    pub fn meant(self, near: Option<impl Into<String>>) -> Finding {
+        let Some(near) = near.map(Into::into) else { return self };
+        Finding { help: Some(format!("did you mean `{near}`?")), replacement: Some(near), ..self }
     }
 
     /// The rule it is about.

@@ -74,6 +74,10 @@ fn finding_json(finding: &Finding, files: &[SourceFile]) -> Value {
     value["labels"] = labels.collect();
     value["note"] = json!(finding.note);
     value["help"] = json!(finding.help);
+    value["fix"] = json!(finding.span.zip(finding.replacement.as_ref()).map(|(span, text)| {
+        // A guess: what it replaces is wrong, and that it is meant is likely.
+        json!({"applicability": "maybe", "edits": [{"start": span.start, "end": span.end, "text": text}]})
+    }));
     value
 }
 

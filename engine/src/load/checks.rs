@@ -44,13 +44,15 @@ pub(super) fn only_attributes(
                 .help("take the rule out, or write it without this attribute".to_owned())
         } else {
             let near = super::suggest(name, known.iter().chain(not_yet).copied());
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => format!("`{}` has no attributes", element.name),
-                None => format!("`{}` may have `{}`", element.name, [known, not_yet].concat().join("`, `")),
+            let help = match known {
+                [] => format!("`{}` has no attributes", element.name),
+                _ => format!("`{}` may have `{}`", element.name, [known, not_yet].concat().join("`, `")),
             };
             let message = format!("`{}` has no attribute `{}`", element.name, shown(name));
-            Finding::new(&codes::UNKNOWN_ATTRIBUTE, message).at(attribute.name_span, "unknown attribute").help(help)
+            Finding::new(&codes::UNKNOWN_ATTRIBUTE, message)
+                .at(attribute.name_span, "unknown attribute")
+                .help(help)
+                .meant(near)
         };
         findings.push(finding.rule(rule));
     }

@@ -376,9 +376,9 @@ pub(super) fn none_of(
     rule: Option<u32>,
 ) -> Finding {
     let list: Vec<_> = allowed.clone().map(|word| format!("`{word}`")).collect();
-    let near = super::suggest(text.value.trim(), allowed).map(|near| format!("did you mean `{near}`?"));
+    let near = super::suggest(text.value.trim(), allowed);
     Finding::new(&codes::BAD_VALUE, format!("`{name}` can't be `{}`", shown(&text.value)))
         .at(text.span(), format!("expected one of {}", list.join(", ")))
         .rule(rule)
-        .help(near)
+        .meant(near)
 }

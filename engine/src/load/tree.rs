@@ -90,7 +90,7 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
                 false => format!("there is no rule {written}"),
             };
             let finding = match orphans {
-                Orphans::Error => Finding::new(&codes::MISSING_PARENT, why).help(near(draft, parent, &known)),
+                Orphans::Error => Finding::new(&codes::MISSING_PARENT, why).meant(near(draft, parent, &known)),
                 Orphans::SetAside if present.is_empty() && !draft.also_under_root => {
                     Finding::new(&codes::SET_ASIDE, format!("the rule is set aside: {why}"))
                 }
@@ -151,7 +151,7 @@ fn near(draft: &Draft, parent: &ParentId, known: &BTreeMap<u32, String>) -> Opti
         .filter_map(|id| known.get_key_value(&id))
         .filter(|(id, _)| Some(**id) != draft.id && **id >= ROOT_IDS_END);
     let (near, _) = candidates.min_by_key(|(id, other)| (*other != group, id.abs_diff(parent.id)))?;
-    Some(format!("did you mean `{near}`?"))
+    Some(near.to_string())
 }
 
 /// All ids that differ in one digit: changed, added, left out, or swapped with the next.
