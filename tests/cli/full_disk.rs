@@ -138,6 +138,103 @@ fn a_full_disk_pauses_the_collection_until_there_is_room() {
     nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
 }
 
+/// The log alone on a file system of `$2`; the spool has room. The program is left alone until it ends, and started again when
+/// there is room. Its input may come from another process as well.
+const FULL_LOG: &str = r#"
+mkdir -p data/log
+mount -t tmpfs -o size=$2 tmpfs data/log
+"$1" run --rules rules.xml --data-dir data --for 100s 2> said & run=$!
+if test -e bulk.jsonl; then
+    until grep -q 'watching with' said; do kill -0 $run; sleep 0.1; done
+    "$1" outputs import bulk.jsonl --data-dir data || true
+fi
+code=0; wait $run || code=$?
+test $code = 5
+grep -h 'rror: ' data/log/db/LOG* > rocksdb || true
+mount -o remount,size=200m data/log
+test ! -e bulk.jsonl || "$1" outputs import bulk.jsonl --data-dir data
+"$1" run --rules rules.xml --data-dir data --for 2s
+"$1" process --until-caught-up --rules rules.xml --data-dir data
+"$1" state verify --data-dir data
+"$1" outputs --data-dir data --format json > history
+"$1" alerts --data-dir data --format json > alerts
+"#;
+
+/// Runs the program in a log of this size until it is full, then with room. Gives what RocksDB wrote about it.
+fn filled_and_emptied(place: &Place, size: &str) -> String {
+    let ran = place.run(within(&["unshare", "--mount", "sh", "-e", "-c", FULL_LOG, "sh"], place, &[size]), b"");
+    let said = if place.path("said").exists() { place.read("said") } else { String::new() };
+    assert_eq!(ran.status.code(), Some(0), "{}\n{said}", ran.err);
+    assert!(said.contains("is full") && said.contains("nothing acknowledged is lost"), "{said}");
+    nothing_is_lost(place, &place.read("history"), &place.read("alerts"));
+    place.read("rocksdb")
+}
+
+/// `tick`, and so many commands that print what this prints, every second.
+fn noisy_place(commands: u32, command: &str) -> Place {
+    let place = place();
+    let (ticks, _) = SETTINGS.split_once("[[command]]\nname = \"noise\"").unwrap();
+    let mut settings = ticks.to_owned();
+    for number in 0..commands {
+        settings += &format!(
+            "[[command]]\nname = \"noise {number}\"\nformat = \"full_command\"\nevery = \"1s\"\ncommand = \"{command}\"\n"
+        );
+    }
+    place.write("tripline.toml", settings);
+    place
+}
+
+#[test]
+fn a_disk_that_is_full_when_something_is_appended_ends_the_run_and_loses_nothing() {
+    if !may_mount() {
+        return;
+    }
+    // Outputs and alerts fill the write-ahead log before either of them fills a data file.
+    let place = noisy_place(6, "head -c 45000 /dev/urandom | base64");
+    place.write("rules.xml", RULES.replace("'tick'", "'"));
+    let rocksdb = filled_and_emptied(&place, "6m");
+    assert!(!rocksdb.contains("background flush error"), "{rocksdb}");
+    let said = place.read("said");
+    assert!(said.contains(".log: No space left on device"), "{said}");
+}
+
+#[test]
+fn a_disk_that_is_full_when_a_data_file_is_written_ends_the_run_and_loses_nothing() {
+    if !may_mount() {
+        return;
+    }
+    let place = noisy_place(4, "head -c 900000 /dev/urandom");
+    let rocksdb = filled_and_emptied(&place, "14m");
+    assert!(rocksdb.contains("Waiting after background flush error: IO error: No space left on device"), "{rocksdb}");
+}
+
+/// RocksDB goes on trying to write the data file then, and would let writers wait for ever.
+#[test]
+fn a_disk_that_is_full_while_others_append_ends_the_run_rather_than_hang_it() {
+    if !may_mount() {
+        return;
+    }
+    let place = place();
+    let (ticks, _) = SETTINGS.split_once("[[command]]\nname = \"noise\"").unwrap();
+    place.write("tripline.toml", ticks);
+    // What does not compress, in records too small for files of their own.
+    let mut state = 1_u64;
+    let mut letter = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    let line = |n: u32| {
+        let output: String = (0..3_900).map(|_| letter()).collect();
+        let (hour, minute, second) = (n / 3600, n / 60 % 60, n % 60);
+        format!(
+            r#"{{"agent":"box","command":"bulk","time":"2026-01-01T{hour:02}:{minute:02}:{second:02}Z","output":"{output}"}}"#
+        ) + "\n"
+    };
+    place.write("bulk.jsonl", (0..8_000).map(line).collect::<String>());
+    let rocksdb = filled_and_emptied(&place, "30m");
+    assert!(rocksdb.contains("No space left on device"), "{rocksdb}");
+}
+
 /// A file system that can be read only, as after an error of the disk below it.
 const READ_ONLY: &str = r#"
 mount -t tmpfs -o size=40m tmpfs disk

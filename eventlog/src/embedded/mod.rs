@@ -19,7 +19,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::WriteBatch;
 use tripline_faults::{Point, point};
 use tripline_schemas::{Record, partition::partition_for};
 
@@ -327,9 +327,7 @@ impl Shared {
 
     /// Writes and syncs what has no part in the order of records.
     fn write_now(&self, batch: WriteBatch, doing: &str) -> Result<(), LogError> {
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        self.store.db.write_opt(batch, &synced).map_err(|error| self.store.error(doing, error))
+        self.store.write(batch, true).map_err(|error| self.store.write_error(doing, error))
     }
 
     fn maintenance(&self) -> std::sync::MutexGuard<'_, retention::Progress> {

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use rocksdb::{IteratorMode, PrefixRange, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{IteratorMode, PrefixRange, ReadOptions, WriteBatch};
 use tripline_faults::{Point, point};
 
 use super::{
@@ -103,7 +103,5 @@ fn positions(store: &Store, group: &str) -> Result<Vec<u32>, LogError> {
 }
 
 fn write(store: &Store, batch: WriteBatch) -> Result<(), LogError> {
-    let mut synced = WriteOptions::default();
-    synced.set_sync(true);
-    store.db.write_opt(batch, &synced).map_err(|error| store.error("throw the state away", error))
+    store.write(batch, true).map_err(|error| store.write_error("throw the state away", error))
 }

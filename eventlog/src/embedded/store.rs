@@ -1,12 +1,18 @@
 //! Reading the database: records, state, positions. The same for the owner and for a process that reads a directory
 //! which nobody owns.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use rocksdb::{
     BoundColumnFamily, Cache, DBIteratorWithThreadMode, DBWithThreadMode, Direction, ErrorKind, IteratorMode,
-    MultiThreaded, PrefixRange, ReadOptions,
+    MultiThreaded, PrefixRange, ReadOptions, WriteBatch, WriteOptions,
+    properties::{self, PropName},
 };
 
 use super::{
@@ -25,6 +31,24 @@ pub(super) type Db = DBWithThreadMode<MultiThreaded>;
 
 /// One read hands out about so many bytes of records at most; a single larger record comes alone.
 const READ_BYTES: usize = 4 << 20;
+
+/// How soon a write that RocksDB does not take yet is tried again.
+const WRITE_AGAIN: Duration = Duration::from_millis(1);
+
+/// Writes that wait while nothing works for them, since it failed, are given up after this time.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// A disk with less room than this, in bytes, is what keeps data files from being written.
+const NEARLY_FULL: u64 = 32 << 20;
+
+/// Why a batch was not written.
+#[derive(Clone, Debug)]
+pub(super) enum WriteError {
+    /// RocksDB says why.
+    RocksDb(rocksdb::Error),
+    /// RocksDB can't write data files, and takes no more into memory.
+    Stuck,
+}
 
 /// An open database.
 pub(super) struct Store {
@@ -285,6 +309,68 @@ impl Store {
 
     pub(super) fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>, LogError> {
         self.db.cf_handle(name).ok_or_else(|| self.damage(format!("column family `{name}` is missing")))
+    }
+
+    /// Hands a batch to RocksDB, durably when `synced`.
+    ///
+    /// RocksDB takes no writes while too much waits in memory for data files to be written. That passes; but when they
+    /// can't be written, the disk being full, RocksDB would keep its caller waiting for as long as that lasts. So the
+    /// waiting is done here.
+    pub(super) fn write(&self, batch: WriteBatch, synced: bool) -> Result<(), WriteError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(synced);
+        options.set_no_slowdown(true);
+        // RocksDB takes the batch, and gives none back.
+        let bytes = batch.data().to_vec();
+        let mut batch = batch;
+        let mut nothing_runs_since = None;
+        loop {
+            match self.db.write_opt(batch, &options) {
+                Err(error) if error.kind() == ErrorKind::Incomplete => {}
+                written => return written.map_err(WriteError::RocksDb),
+            }
+            if self.number(properties::NUM_RUNNING_FLUSHES) + self.number(properties::NUM_RUNNING_COMPACTIONS) > 0
+                || self.number(properties::BACKGROUND_ERRORS) == 0
+            {
+                nothing_runs_since = None;
+            } else if nothing_runs_since.get_or_insert_with(Instant::now).elapsed() > STUCK_AFTER {
+                return Err(WriteError::Stuck);
+            }
+            thread::sleep(WRITE_AGAIN);
+            batch = WriteBatch::from_data(&bytes);
+        }
+    }
+
+    /// One of RocksDB's own numbers; 0 when it does not say.
+    fn number(&self, property: &PropName) -> u64 {
+        self.db.property_int_value(property).ok().flatten().unwrap_or(0)
+    }
+
+    /// What a failed write means for the user. `doing` completes "could not ...".
+    pub(super) fn write_error(&self, doing: &str, error: WriteError) -> LogError {
+        let dir = self.dir.display();
+        match error {
+            WriteError::RocksDb(error) => self.error(doing, error),
+            WriteError::Stuck if self.is_nearly_full() => LogError::Failed {
+                what: format!(
+                    "could not {doing}: the disk of `{dir}` is full; free some space and start again, nothing acknowledged is \
+                     lost"
+                ),
+                source: None,
+            },
+            WriteError::Stuck => LogError::Failed {
+                what: format!(
+                    "could not {doing}: data files can't be written in `{dir}`, `db/LOG` there says why; mend that and start \
+                     again, nothing acknowledged is lost"
+                ),
+                source: None,
+            },
+        }
+    }
+
+    /// Whether the disk has less room than a data file may need.
+    fn is_nearly_full(&self) -> bool {
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NEARLY_FULL)
     }
 
     /// What RocksDB's error means for the user. `doing` completes "could not ...".

@@ -20,7 +20,7 @@ use super::{
     layout::{self, RecordHead, Tail},
     manifest::Mark,
     options::EmbeddedOptions,
-    store::Store,
+    store::{Store, WriteError},
     topic::Topic,
 };
 use crate::LogError;
@@ -70,7 +70,7 @@ struct Synced {
 #[derive(Clone)]
 struct Failure {
     doing: &'static str,
-    error: rocksdb::Error,
+    error: WriteError,
 }
 
 /// A record on its way into a partition: its value in the database, the head still to be filled in.
@@ -134,7 +134,7 @@ impl Writer {
             placed.push((partition, offset));
         }
         point(if urgent { Point::AppendBuilt } else { Point::CommitBuilt });
-        if let Err(error) = store.db.write(batch) {
+        if let Err(error) = store.write(batch, false) {
             return Err(self.fail(store, Failure { doing: "write", error }));
         }
         point(if urgent { Point::AppendWritten } else { Point::CommitWritten });
@@ -207,7 +207,7 @@ impl Writer {
         let mut mark = None;
         while let Some((ticket, visible)) = self.next_sync(done) {
             if let Err(error) = store.db.flush_wal(true) {
-                self.fail(store, Failure { doing: "sync", error });
+                self.fail(store, Failure { doing: "sync", error: WriteError::RocksDb(error) });
                 return;
             }
             point(Point::LogSynced);
@@ -273,6 +273,6 @@ fn mark_manifest(dir: &Path, mark: &mut Option<Mark>) {
 
 impl Failure {
     fn to_error(&self, store: &Store) -> LogError {
-        store.error(&format!("{} the log", self.doing), self.error.clone())
+        store.write_error(&format!("{} the log", self.doing), self.error.clone())
     }
 }
