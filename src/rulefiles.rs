@@ -164,6 +164,8 @@ pub struct Gathered {
     problems: Vec<Problem>,
     /// How many bytes were read.
     bytes: usize,
+    /// What flags or settings have named so far: a file that comes up twice counts where it comes up first.
+    named: BTreeSet<PathBuf>,
 }
 
 /// Something that is named and can't be read.
@@ -255,7 +257,8 @@ impl Gathered {
     /// Reads a directory's files in load order, or a single file.
     fn directory(&mut self, path: &Path, last: &str, named_by: &str) -> Vec<SourceFile> {
         match in_directory(path, last) {
-            Ok(paths) => {
+            Ok(mut paths) => {
+                paths.retain(|path| self.named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
                 paths.iter().filter_map(|path| self.read("file", path, load::FILE_BYTES_MAX, named_by)).collect()
             }
             Err(error) => {

@@ -299,6 +299,8 @@ fn check_says_what_is_probably_not_meant_and_says_less_when_it_is_told_so() {
          <localfile><log_format>command</log_format><command>ss -uln</command></localfile></ossec_config>",
     );
     assert_eq!(found(&place, &["a.xml", "--ossec-conf", "ossec.conf"], 1), all);
+    // A file that is named twice is loaded once.
+    assert_eq!(found(&place, &["a.xml", "./a.xml", "."], 1), all[1..]);
     // Information alone is no reason to fail.
     assert_eq!(found(&place, &["a.xml", "--allow", "tl0433"], 0), all[1..2]);
     place.write("tripline.toml", "[lint]\nallow = [\"TL0433\", \"TL0601\"]\n");

@@ -72,7 +72,7 @@ codes! {
         "Remove it, make it a comment (`<!-- -->`), or add the tag.";
     TEXT_TOO_LONG = "TL0012" Error, "a text is too long",
         "OSSEC drops a text of 2048 bytes or more from the rule, so the rule then matches everything the text was meant to filter.",
-        "Split it: repeated elements of one name are joined, and variables keep alternatives apart. A joined pattern may have 2048 bytes.";
+        "Make it shorter, split the rule into several, or look its words up in a `list`. Repeated elements of one name are joined, and have the same bound together.";
     TOO_MANY_FINDINGS = "TL0013" Warning, "too many findings in one file",
         "The list of findings is bounded so that a broken file stays readable. It is an error when an error is left out.",
         "Correct the first ones and check again.";
@@ -111,6 +111,9 @@ codes! {
     EMPTY_GROUP = "TL0105" Error, "a group holds no rules",
         "OSSEC refuses a group without rules; often an end tag stands in the wrong place.",
         "Remove the group, or add a rule.";
+    EMPTY_FILE = "TL0106" Warning, "a file holds no rules or decoders",
+        "A file that is named is meant to bring something; one that is empty was perhaps cut off.",
+        "Write the file anew, or remove it or what names it.";
 
     // References
     MISSING_PARENT = "TL0201" Error, "`if_sid` refers to a rule that does not exist",
@@ -193,6 +196,9 @@ codes! {
     CONDITION_DROPPED = "TL0316" Warning, "a condition has no effect beside another",
         "As in OSSEC, of two forms of one condition only one is tested, so the rule holds more often than it seems to.",
         "Remove it, or put both into one expression.";
+    LEVEL_TOO_HIGH = "TL0317" Warning, "a level is above 16",
+        "OSSEC's levels go from 0 to 16. Others are taken as they are, but whoever sorts or filters alerts by their level does not expect them.",
+        "Write a level from 1 to 16.";
     BAD_NUMBERS = "TL0320" Error, "a condition on a number can't be read",
         "Conditions on facts of a run and on counts of lines are numbers, ranges or comparisons.",
         "Write `0`, `1-5`, `>= 30s`, several with commas between, or `!` before all of them. `<` is written `\\<`.";

@@ -29,10 +29,11 @@ pub(super) fn lint(tree: &Tree, findings: &mut Findings) {
             has_literal |= literals.is_some_and(|literals| literals.is_empty());
         }
         if let Some(span) = first_pattern.filter(|_| !has_literal) {
-            let message = format!("rule {} has no literal of {LITERAL_BYTES_MIN} characters or more", rule.id);
+            let message =
+                format!("rule {} can't be looked up by a literal of {LITERAL_BYTES_MIN} characters or more", rule.id);
             findings.push(
                 Finding::new(&codes::NO_LITERAL, message)
-                    .at(span, "fits without any")
+                    .at(span, "none is known to be in every text that fits")
                     .rule(Some(rule.id))
                     .note("it is tried with every line that comes to its parent")
                     .help("add a `match` with a text that every such line holds".to_owned()),

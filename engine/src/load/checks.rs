@@ -12,6 +12,7 @@ pub(super) fn variable(element: &Element, texts: &mut Texts<'_>, findings: &mut 
     entities(element, texts.file(), None, findings);
     let value = texts.take(&element.texts, element.tag, "the variable's text", findings);
     let Some(name) = required(element, "name", None, findings) else { return };
+    let place = name.value;
     let name = attribute(name, texts, findings);
     if name.value.is_empty() || name.value.contains(['$', '.', '|', ',', ' ']) {
         findings.push(
@@ -22,7 +23,21 @@ pub(super) fn variable(element: &Element, texts: &mut Texts<'_>, findings: &mut 
         );
         return;
     }
-    texts.define(&name.value, &value);
+    if value.value.is_empty() && element.closed && element.texts.is_empty() {
+        findings.push(
+            Finding::new(&codes::VALUE_IGNORED, format!("the variable `{}` is empty", shown(&name.value)))
+                .at(element.tag, "its uses stand for nothing")
+                .help("give it a text, or remove it and its uses".to_owned()),
+        );
+    }
+    if let Some(first) = texts.define(&name.value, &value, place) {
+        findings.push(
+            Finding::new(&codes::CONTRADICTION, format!("the variable `{}` is defined twice", shown(&name.value)))
+                .at(place, "counts from here on")
+                .related(first, "counts up to here")
+                .help("give one of them another name, or remove it".to_owned()),
+        );
+    }
 }
 
 /// Reports attributes other than these.
@@ -66,7 +81,7 @@ pub(super) fn required<'e>(
     findings: &mut Findings,
 ) -> Option<&'e Attribute> {
     let attribute = element.attribute(name);
-    if attribute.is_none() && !element.damaged {
+    if attribute.is_none() && !element.damaged && !is_misspelt(element, name) {
         findings.push(
             Finding::new(&codes::MISSING_ATTRIBUTE, format!("`{}` has no `{name}`", element.name))
                 .at(element.tag, format!("`{name}` is required"))
@@ -74,6 +89,11 @@ pub(super) fn required<'e>(
         );
     }
     attribute
+}
+
+/// Whether an attribute that is missing is there under a name like it: then the finding about that name is enough.
+pub(super) fn is_misspelt(element: &Element, name: &str) -> bool {
+    element.attributes.iter().any(|attribute| super::suggest(&attribute.name, std::iter::once(name)).is_some())
 }
 
 /// The text of an attribute.

@@ -244,7 +244,7 @@ fn hang_at(draft: &mut Draft, composite: &Composite, written: String) {
         return;
     }
     match &composite.counts {
-        Counts::Rule(id) => draft.parents.push(ParentId { id: *id, written, span: composite.span }),
+        Counts::Rule(id) => draft.parents.push(ParentId { id: *id, written, joined: false, span: composite.span }),
         Counts::Group(_) => draft.if_group = Some(Expression { text: written, span: composite.span }),
         Counts::Regex(_) => {}
     }

@@ -70,7 +70,11 @@ pub(super) struct Loaded {
 pub(super) fn load(files: &[SourceFile], first: u32, findings: &mut Findings) -> Loaded {
     let mut loaded = Loaded { given: !files.is_empty(), ..Loaded::default() };
     for (file, index) in files.iter().zip(first..) {
+        let before = (loaded.names.len(), findings.errors());
         read(&file.text, index, &mut loaded, findings);
+        if before == (loaded.names.len(), findings.errors()) {
+            findings.push(super::empty_file("decoders", index));
+        }
     }
     if !loaded.is_named(DECODER_OSSEC) {
         read(&base_decoders().text, Span::BUILT_IN, &mut loaded, findings);
@@ -449,6 +453,9 @@ impl Reader<'_> {
                     .related(parent.tag, "the parent's counts")
                     .help("use a `prematch`".to_owned()),
             );
+            return None;
+        }
+        if part.text.dropped {
             return None;
         }
         let text = &part.text.value;

@@ -61,6 +61,8 @@ pub(crate) struct ParentId {
     pub id: u32,
     /// As it is written.
     pub written: String,
+    /// Its digits come from several elements, which are joined with nothing between.
+    pub joined: bool,
     pub span: Span,
 }
 

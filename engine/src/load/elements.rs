@@ -228,8 +228,13 @@ fn if_sid(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Finding
     for id in ids {
         let start = id.as_ptr() as usize - text.value.as_ptr() as usize;
         let span = text.span_of(start..start + id.len());
+        let of_one = |occurrence: &Occurrence<'_>| {
+            let whole = occurrence.text.span();
+            whole.start <= span.start && span.end <= whole.end
+        };
+        let joined = !elements.iter().any(of_one);
         // A number that does not fit is no rule's id either.
-        let parent = ParentId { id: id.parse().unwrap_or(u32::MAX), written: id.to_owned(), span };
+        let parent = ParentId { id: id.parse().unwrap_or(u32::MAX), written: id.to_owned(), joined, span };
         if !draft.parents.iter().any(|known| known.id == parent.id) {
             draft.parents.push(parent);
         }

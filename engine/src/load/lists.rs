@@ -49,6 +49,10 @@ fn read(text: &[u8], file: u32, findings: &mut Findings) -> TextList {
         findings.push(Finding::new(&codes::FILE_TOO_LARGE, message).at(Span { file, start: 0, end: 0 }, ""));
         return list;
     }
+    if let Some(finding) = xml::not_utf8(text, file) {
+        findings.push(finding);
+        return list;
+    }
     let mut start = if text.starts_with(xml::BYTE_ORDER_MARK) { xml::BYTE_ORDER_MARK.len() } else { 0 };
     let mut is_empty = true;
     for line in text[start..].split_inclusive(|byte| *byte == b'\n') {

@@ -145,7 +145,11 @@ fn check_all(inputs: &CompileInputs, settings: &Settings, orphans: Orphans, lint
     rules::read(&base_rules().text, Span::BUILT_IN, settings, &mut drafts, &mut findings);
     let built_in = drafts.len();
     for (file, index) in files.iter().zip(0..) {
+        let before = (drafts.len(), findings.errors());
         rules::read(&file.text, index, settings, &mut drafts, &mut findings);
+        if before == (drafts.len(), findings.errors()) {
+            findings.push(empty_file("rules", index));
+        }
     }
     let rule_count = drafts.len() - built_in;
     if rule_count == 0 && findings.errors() == 0 {
@@ -191,6 +195,14 @@ pub fn base_rules() -> &'static SourceFile {
         text: include_bytes!("../base_rules.xml").to_vec(),
     });
     &BASE_RULES
+}
+
+/// Of a file in which nothing stands, or nothing that counts; unless an error tells why.
+fn empty_file(what: &str, file: u32) -> Finding {
+    Finding::new(&codes::EMPTY_FILE, format!("the file holds no {what}"))
+        .at(Span { file, start: 0, end: 0 }, "nothing in it counts")
+        .note("a file that was cut off while it was written looks like this")
+        .help("write it anew, or remove it".to_owned())
 }
 
 fn no_rules(files: &[SourceFile]) -> Finding {

@@ -21,6 +21,9 @@ const RULE_ATTRIBUTES: &[&str] =
 /// The elements whose texts people read and nothing is compared with.
 const TEXTS_FOR_PEOPLE: [&str; 3] = ["description", "info", "cve"];
 
+/// OSSEC's highest level.
+const LEVEL_MAX: u32 = 16;
+
 /// The level of a silent rule of accuracy 0. It is not logged, whatever its options say.
 const LEVEL_UNLOGGED: u16 = 99;
 
@@ -262,7 +265,7 @@ impl Reader<'_> {
 
     fn id(&mut self, element: &Element, attribute: Option<&Attribute>) -> Option<u32> {
         let Some(attribute) = attribute else {
-            if !element.damaged {
+            if !element.damaged && !checks::is_misspelt(element, "id") {
                 self.findings.push(
                     Finding::new(&codes::BAD_ID, "the rule has no id")
                         .at(element.tag, "")
@@ -286,6 +289,14 @@ impl Reader<'_> {
     fn level(&mut self, element: &Element, id: Option<u32>) -> u16 {
         let Some(attribute) = self.required(element, "level", id) else { return 0 };
         let level = number(&self.attribute(attribute), "level", 4, self.findings).unwrap_or(0);
+        if level > LEVEL_MAX && level != 99 {
+            self.findings.push(
+                Finding::new(&codes::LEVEL_TOO_HIGH, format!("level {level} is above {LEVEL_MAX}"))
+                    .at(attribute.value, format!("levels go from 0 to {LEVEL_MAX}"))
+                    .rule(id)
+                    .help(format!("write a level from 1 to {LEVEL_MAX}")),
+            );
+        }
         if level != 99 {
             // Four digits at most.
             return u16::try_from(level).unwrap_or(u16::MAX);

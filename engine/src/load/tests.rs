@@ -281,7 +281,7 @@ fn all_mistakes_of_all_files_come_in_one_run_in_the_order_of_places() {
 #[test]
 fn no_files_and_files_without_rules_are_refused() {
     assert_eq!(codes_of(&[]), ["TL0104"]);
-    assert_eq!(codes_of(&["", "<var name=\"A\">b</var>"]), ["TL0104"]);
+    assert_eq!(codes_of(&["", "<var name=\"A\">b</var>"]), ["TL0104", "TL0106", "TL0106"]);
 }
 
 #[test]

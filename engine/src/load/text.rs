@@ -13,6 +13,8 @@ pub(crate) const TEXT_BYTES_LIMIT: usize = 2048;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Text {
     pub value: String,
+    /// It was too long, so that `value` is empty; a finding says so.
+    pub dropped: bool,
     /// Where the parts of `value` came from, in order, without gaps.
     parts: Vec<Part>,
 }
@@ -40,6 +42,7 @@ impl Text {
         let offset = self.value.len();
         self.parts.extend(other.parts.iter().map(|part| Part { start: offset + part.start, ..part.clone() }));
         self.value.push_str(&other.value);
+        self.dropped |= other.dropped;
     }
 
     /// Where a stretch of `value` came from: from its first byte to its last, with whatever lies between them in the
@@ -79,6 +82,8 @@ struct Variable {
     /// As its definition writes it.
     name: String,
     value: String,
+    /// Where its name stands.
+    place: Span,
 }
 
 impl<'a> Texts<'a> {
@@ -97,9 +102,11 @@ impl<'a> Texts<'a> {
         self.file
     }
 
-    /// Defines a variable for the texts taken from now on; a later definition wins.
-    pub fn define(&mut self, name: &str, value: &Text) {
-        self.variables.insert(name.to_lowercase(), Variable { name: name.to_owned(), value: value.value.clone() });
+    /// Defines a variable for the texts taken from now on; a later definition wins. Gives the place of the name in the
+    /// one that it takes the place of.
+    pub fn define(&mut self, name: &str, value: &Text, place: Span) -> Option<Span> {
+        let variable = Variable { name: name.to_owned(), value: value.value.clone(), place };
+        self.variables.insert(name.to_lowercase(), variable).map(|before| before.place)
     }
 
     /// The text at these spans, which are those of one element or attribute. `owner` is what messages call it, and
@@ -135,10 +142,14 @@ impl<'a> Texts<'a> {
                     format!("{owner} is {length} bytes long; it must have fewer than {limit}"),
                 )
                 .at(whole, "")
-                .note("OSSEC drops such a text from the rule, which then matches more than it should")
-                .help("split it: repeated elements of one name are joined".to_owned()),
+                .note("OSSEC drops such a text, and with it what it asks for")
+                .help(
+                    "make it shorter, split the rule or decoder into several, or look its words up in a list"
+                        .to_owned(),
+                ),
             );
             text.value.clear();
+            text.dropped = true;
         }
         text
     }

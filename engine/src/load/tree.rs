@@ -97,7 +97,13 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
                 Orphans::SetAside => Finding::new(&codes::SET_ASIDE, format!("a parent is left out: {why}")),
             };
             let label = if set_aside.contains(&parent.id) { "set aside as well" } else { "no rule has this id" };
-            findings.push(finding.at(parent.span, label).rule(draft.id));
+            let finding = finding.at(parent.span, label).rule(draft.id);
+            findings.push(match parent.joined {
+                true => finding
+                    .note("the texts of several `if_sid` elements are joined with nothing between, as in OSSEC")
+                    .help("write all ids in one element: `<if_sid>530, 531</if_sid>`".to_owned()),
+                false => finding,
+            });
         }
         // What `if_group` and `if_level` found exists, unless all of it was set aside.
         let lost = !draft.found_parents.is_empty() && draft.id.is_some_and(|id| set_aside.contains(&id));

@@ -30,6 +30,7 @@ pub(super) fn mask(text: &[u8], file: u32, findings: &mut Findings) -> Masked {
     while at < text.len() {
         at = match text[at] {
             b'\\' if text.get(at + 1) == Some(&b'<') => masker.fill(at, at + 2),
+            b'<' if opens_group(text, at) => masker.group(at),
             b'<' if text[at..].starts_with(b"<!--") => masker.comment(at, 4, b"-->"),
             b'<' if text[at..].starts_with(b"<!") => masker.comment(at, 2, b"!>"),
             b'<' if is_tag(&text[at..]) => masker.tag(at),
@@ -55,6 +56,13 @@ pub(super) fn name_end(text: &[u8], at: u32) -> u32 {
 
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')
+}
+
+/// Whether the `<` at this place belongs to a group of PCRE2.
+fn opens_group(text: &[u8], at: usize) -> bool {
+    let in_group = text[..at].ends_with(b"(?") || text[..at].ends_with(b"(?P");
+    let next = text.get(at + 1).is_some_and(|next| matches!(next, b'=' | b'!' | b'_') || next.is_ascii_alphabetic());
+    in_group && next && !text[at..].starts_with(b"<!--")
 }
 
 /// Whether a start or end tag begins here.
@@ -124,6 +132,21 @@ impl Masker<'_> {
         self.out[start..start + 2].copy_from_slice(b"<?");
         self.out[end - 2..end].copy_from_slice(b"?>");
         end
+    }
+
+    /// `(?<=`, `(?<!` and `(?<name>` of PCRE2: here each has a form without `<`.
+    fn group(&mut self, at: usize) -> usize {
+        let (instead, what) = match self.text[at + 1] {
+            b'=' => ("(*plb:...)", "a look-behind"),
+            b'!' => ("(*nlb:...)", "a negative look-behind"),
+            _ => ("(?'NAME'...)", "a named group"),
+        };
+        self.findings.push(
+            Finding::new(&codes::BAD_MARKUP, format!("{what} can't be written with `<`, which starts a tag"))
+                .at(self.span(at, at + 1), "taken as a tag or a comment by OSSEC")
+                .help(format!("write `{instead}`, which means the same")),
+        );
+        self.fill(at, at + 1)
     }
 
     fn lone(&mut self, at: usize) -> usize {

@@ -82,6 +82,10 @@ pub(crate) fn parse(text: &[u8], file: u32, findings: &mut Findings) -> Document
         findings.push(Finding::new(&codes::FILE_TOO_LARGE, message).at(Span { file, start: 0, end: 0 }, ""));
         return Document::default();
     }
+    if let Some(finding) = not_utf8(text, file) {
+        findings.push(finding);
+        return Document::default();
+    }
     let masked = mask::mask(text, file, findings);
     Builder {
         text,
@@ -289,6 +293,22 @@ impl Builder<'_> {
     fn bytes(&self, span: Span) -> &[u8] {
         &self.text[span.start as usize..span.end as usize]
     }
+}
+
+/// What there is to say of a file of another encoding than UTF-8, once, when its first bytes show it: UTF-16 has a mark of
+/// its own, or a NUL in each character of ASCII.
+pub(crate) fn not_utf8(text: &[u8], file: u32) -> Option<Finding> {
+    let shows = match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [first, 0, ..] | [0, first, ..] => *first != 0,
+        _ => false,
+    };
+    shows.then(|| {
+        Finding::new(&codes::NOT_UTF8, "the file is UTF-16 and not UTF-8")
+            .at(Span { file, start: 0, end: 2 }, "these bytes show it")
+            .note("nothing of it is loaded")
+            .help("save the file as UTF-8".to_owned())
+    })
 }
 
 /// White space alone.
