@@ -21,7 +21,7 @@ const RETENTION_EVERY: Duration = Duration::from_secs(60);
 pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure> {
     let log_dir = local::log_dir(data_dir);
     if !log_dir.exists() {
-        say!("tripline: making a new log in `{}`", log_dir.display());
+        say!("making a new log in `{}`", log_dir.display());
     }
     let log = EmbeddedLog::open(&log_dir, EmbeddedOptions::default())?;
     log.create_topics(&topics::embedded_specs(settings))?;

@@ -426,8 +426,10 @@ fn a_named_pipe_is_refused_rather_than_waited_for_and_standard_input_is_read() {
     let place = Place::new();
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mkfifoat(rustix::fs::CWD, place.path("rules.xml"), mode).unwrap();
-    let told = ["could not read `rules.xml`: it is a named pipe", "/dev/stdin"];
-    place.tripline(&["check", "rules.xml"]).exits(2).says(&told);
+    let told = ["could not read file `rules.xml`: it is a named pipe", "/dev/stdin"];
+    let ran = place.tripline(&["check", "rules.xml"]).exits(2);
+    let said = String::from_utf8(ran.out).unwrap();
+    assert!(told.iter().all(|part| said.contains(part)), "{said}");
     place.tripline(&["logtest", "--rules", "rules.xml"]).exits(2).says(&told);
     let ran = place.with_input(&["check", "/dev/stdin", "--format", "json"], crate::RULES.as_bytes()).exits(0);
     let report: serde_json::Value = serde_json::from_slice(&ran.out).unwrap();
