@@ -8,7 +8,7 @@
 //! each run, so that a change of the user database needs no restart.
 //!
 //! It carries a mark in its environment, by which what is left of it is known when this process is killed
-//! ([`leftbehind`](crate::leftbehind)).
+//! ([`leftbehind`]).
 //!
 //! A process that the command leaves behind may hold the output open for ever. So when the command itself has ended,
 //! the end of its output is waited for a moment only; then the rest of the group is killed, and the run goes on without
