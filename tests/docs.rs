@@ -1,5 +1,6 @@
-//! The examples of the documentation are true: rules compile, rule tests pass, commands can be typed.
+//! The examples of the documentation are true: rules compile and take a line, rule tests pass, commands can be typed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -91,6 +92,49 @@ fn every_element_of_the_rule_language_has_an_example() {
         let is_told = page.contains(name.trim_end_matches("_pcre2"));
         assert!(is_shown || (is_told && WITHOUT_EFFECT.contains(&name)), "docs/rules.md has no example of `{name}`");
     }
+}
+
+/// The ids that rule elements of a text define.
+fn ids(rules: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(rules);
+    let starts = text.split("<rule id=\"").skip(1);
+    starts.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Every rule of docs/rules.md takes a line: an alert, or silently where its text says so. The events and what must come of
+/// them are in tests/data/examples/, and an example without an event there fails.
+#[test]
+fn every_rule_of_the_rule_language_page_takes_the_line_that_its_text_promises() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = root().join("tests/data/examples");
+    std::fs::copy(data.join("events_test.yaml"), directory.path().join("events_test.yaml")).unwrap();
+    std::fs::create_dir(directory.path().join("lists")).unwrap();
+    for list in ["leavers", "networks", "pages"] {
+        let within = Path::new("lists").join(list);
+        std::fs::copy(data.join(&within), directory.path().join(&within)).unwrap();
+    }
+    std::fs::create_dir(directory.path().join("examples")).unwrap();
+    let mut shown = BTreeSet::new();
+    for example in blocks("rules.md").into_iter().filter(|block| block.language == "xml") {
+        for id in ids(example.text.as_bytes()) {
+            assert!(shown.insert(id.clone()), "docs/rules.md, line {}: rule {id} has been shown before", example.line);
+        }
+        // In the order of the page.
+        let name = format!("examples/line_{:04}.xml", example.line);
+        std::fs::write(directory.path().join(name), example.text).unwrap();
+    }
+    assert!(shown.len() >= 40, "docs/rules.md shows {} rules", shown.len());
+
+    let run = Command::cargo_bin("tripline").unwrap().arg("test").arg(directory.path()).output().unwrap();
+    let out = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{out}{}", String::from_utf8_lossy(&run.stderr));
+    let coverage = out.lines().find_map(|line| line.strip_prefix("coverage: ")).expect("the program tells what fired");
+    let (_, never) = coverage.split_once("; never: ").expect("some shipped rules have no event here");
+    // A long list is cut at its end, and the ids rise: those of the page come before 990002.
+    let never: BTreeSet<String> = never.split([',', ' ']).map(str::to_owned).collect();
+    let without_event: Vec<&String> = shown.intersection(&never).collect();
+    assert!(without_event.is_empty(), "rules of docs/rules.md without an event: {without_event:?}");
+    assert!(never.contains("990002"), "the list of rules that never fired is cut: {coverage}");
 }
 
 #[test]

@@ -138,6 +138,7 @@ impl Reader<'_> {
         let more_of_run = [
             ("truncated_from", it.truncated_from.is_some()),
             ("stderr", it.stderr.is_some()),
+            ("duration", it.duration.is_some()),
             ("format", it.format.is_some()),
         ];
         let other = [("log", it.log.is_some()), ("gap", it.gap.is_some()), ("forget", it.forget.is_some())];
@@ -282,7 +283,11 @@ impl Reader<'_> {
                 HistoryBody::Event(Event::Gap(Gap { key, address, spool, first, last, runs: *runs, time }))
             }
             Happening::Run { output, ending } => {
-                let duration_ms = if let Ending::TimedOut(limit) = ending { *limit } else { 0 };
+                let duration_ms = match (&it.duration, ending) {
+                    (Some(duration), _) => millis(duration.value.0),
+                    (None, Ending::TimedOut(limit)) => *limit,
+                    (None, _) => 0,
+                };
                 append_time = time.checked_add(Duration::from_millis(duration_ms)).unwrap_or(time);
                 HistoryBody::Event(Event::Output(Run {
                     id: RunId { spool, sequence: before.sequence },

@@ -84,6 +84,8 @@ pub struct Step {
     pub same_as: Option<Spanned<usize>>,
     pub truncated_from: Option<Spanned<u64>>,
     pub stderr: Option<Spanned<String>>,
+    /// How long it took; when absent, a run that timed out took its limit, and others no time.
+    pub duration: Option<Spanned<Interval>>,
     // How it ended, when not with exit code 0.
     pub exit_code: Option<Spanned<i32>>,
     pub signal: Option<Spanned<i32>>,
