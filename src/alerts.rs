@@ -13,7 +13,7 @@ use tripline_eventlog::Stored;
 use tripline_schemas::alert::Alert;
 
 use crate::cli::{AlertFormat, Alerts};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::groups::Group;
 use crate::local::Log;
 use crate::print::say;
@@ -72,14 +72,7 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
             break;
         }
     }
-    if stop.by_signal() && !args.range.follow {
-        return Ok(Exit::Interrupted);
-    }
-    // An empty answer is an answer, but a misspelt name should not look like one.
-    if !found && !args.range.follow {
-        say!("tripline: no alert matches");
-    }
-    Ok(Exit::Fine)
+    Ok(scan::ended(&stop, args.range.follow, found, "no alert matches"))
 }
 
 fn decoded(stored: &Stored, topic: &str) -> Option<Alert> {

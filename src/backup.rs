@@ -40,8 +40,6 @@ pub fn run(args: &StateBackup, settings: &Settings) -> Outcome {
         return Err(Failure::unusable(anyhow::anyhow!(what)));
     }
     let data_dir = local::data_dir(&args.at, settings);
-    // Before anything is made.
-    embedded::open_for_reading(&log_dir(&data_dir), EmbeddedOptions::default()).map_err(not_opened)?;
     let partial = prepare(&args.dir).map_err(Failure::unusable)?;
     let copied = copy(&data_dir, &partial);
     let owner = copied.and_then(|owner| {

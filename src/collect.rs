@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::anyhow;
-use tripline_collector::{ActivePlan, Collector, Observer, run_once};
+use tripline_collector::{ActivePlan, Collector, Observer, Plan, run_once};
 use tripline_schemas::Ending;
 
 use crate::cli::Collect;
@@ -23,9 +23,7 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
     // First of all: a signal that comes while files are read must not end the program.
     let stop = Stop::on_signals()?;
     let reload = Reload::on_hangup()?;
-    let ossec = Ossec::read(args.ossec_conf.as_deref(), &settings).map_err(Failure::unusable)?;
-    ossec.iter().for_each(Ossec::tell_findings);
-    let plan = commands::plan(&settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
+    let plan = plan(args, &settings).map_err(Failure::unusable)?;
     if !local::uses_kafka(&args.at, &settings) {
         return Err(Failure::unusable(anyhow!(
             "`tripline collect` publishes to Kafka: name it with --kafka; on the embedded log, `tripline run` is \
@@ -45,16 +43,8 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
     let commands = reload::Commands::new(&settings, args.commands.as_deref(), args.ossec_conf.as_deref(), plan);
     let reload = reload.of(commands);
     let asked = tripline_collector::Stop::new();
-    let summary = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            stop.wait(args.duration);
-            asked.ask();
-        });
-        scope.spawn(|| reload.watch(&stop));
-        let ended = collector.run(publisher, &asked);
-        stop.set();
-        ended
-    })?;
+    let collect = || collector.run(publisher, &asked);
+    let summary = stop.within(args.duration, || asked.ask(), || stop.beside(|| reload.watch(&stop), collect))?;
     say!(
         "collected {}, published {}{}",
         print::count(summary.runs, "run"),
@@ -64,10 +54,15 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
     Ok(Exit::Fine)
 }
 
-fn once(name: &str, args: &Collect, settings: &Settings) -> Outcome {
-    let ossec = Ossec::read(args.ossec_conf.as_deref(), settings).map_err(Failure::unusable)?;
+/// The commands, with what is odd about OSSEC's configuration said.
+fn plan(args: &Collect, settings: &Settings) -> anyhow::Result<Plan> {
+    let ossec = Ossec::read(args.ossec_conf.as_deref(), settings)?;
     ossec.iter().for_each(Ossec::tell_findings);
-    let plan = commands::plan(settings, args.commands.as_deref(), ossec.as_ref()).map_err(Failure::unusable)?;
+    commands::plan(settings, args.commands.as_deref(), ossec.as_ref())
+}
+
+fn once(name: &str, args: &Collect, settings: &Settings) -> Outcome {
+    let plan = plan(args, settings).map_err(Failure::unusable)?;
     let Some(command) = plan.commands().iter().find(|command| command.key.command() == name) else {
         let known: Vec<&str> = plan.commands().iter().map(|command| command.key.command()).collect();
         return Err(Failure::unusable(anyhow!("there is no command `{name}`; there are: {}", known.join(", "))));
@@ -75,14 +70,7 @@ fn once(name: &str, args: &Collect, settings: &Settings) -> Outcome {
     let identity = commands::identity(settings).map_err(Failure::unusable)?;
     let (stop, asked) = (Stop::on_signals()?, tripline_collector::Stop::new());
     // Told to stop, the command is ended first: it would go on by itself.
-    let run = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            stop.wait(None);
-            asked.ask();
-        });
-        let _end = stop.set_at_end();
-        run_once(command, &identity, &asked)
-    })?;
+    let run = stop.within(None, || asked.ask(), || run_once(command, &identity, &asked))?;
     std::io::stdout().lock().write_all(&run.output)?;
     let ending = match &run.ending {
         Ending::Exited(code) => format!("exit code {code}"),

@@ -85,14 +85,8 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
         out.flush()?;
         Ok(ControlFlow::Continue(()))
     })?;
-    if stop.by_signal() && !args.range.follow {
-        return Ok(Exit::Interrupted);
-    }
-    // An empty answer is an answer, but a misspelt name should not look like one.
-    if !found && !args.range.follow {
-        say!("tripline: no output {}", if args.changes { "changed" } else { "matches" });
-    }
-    Ok(Exit::Fine)
+    let nothing = if args.changes { "no output changed" } else { "no output matches" };
+    Ok(scan::ended(&stop, args.range.follow, found, nothing))
 }
 
 fn write_run(

@@ -31,11 +31,7 @@ pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure
 /// Serves the log to other processes and keeps it within its bounds while `work` goes on. Sets `stop` at its end.
 pub fn serving<T>(log: &EmbeddedLog, stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Failure> {
     let server = embedded::serve(log, &embedded::socket_path(log.dir()), SOCKET_MODE)?;
-    let done = std::thread::scope(|scope| {
-        scope.spawn(|| keep_within_bounds(log, stop));
-        let _end = stop.set_at_end();
-        work()
-    });
+    let done = stop.beside(|| keep_within_bounds(log, stop), work);
     drop(server);
     Ok(done)
 }

@@ -22,14 +22,16 @@ use crate::settings::Settings;
 use crate::signals::Stop;
 
 pub fn run(args: &Process, settings: Settings) -> Outcome {
+    // First of all: a signal that comes while files are read must not end the program.
+    let stop = Stop::on_signals()?;
+    let reload = Reload::on_hangup()?;
     let partitions = local::partitions(&args.at, &settings)?;
     let sources = Sources { flags: &args.rules, settings: &settings, partitions };
     let ossec = sources.ossec().map_err(Failure::unusable)?;
     let rules = sources.load(ossec.as_ref())?;
     rulefiles::tell_of_silence(&rules);
     let rules = ActiveRules::new(rules);
-    let stop = Stop::on_signals()?;
-    let reload = Reload::on_hangup()?.of(reload::Rules { sources, active: &rules });
+    let reload = reload.of(reload::Rules { sources, active: &rules });
     let judge = |backend: &mut dyn Backend, done: &dyn Fn() -> bool| {
         judge(backend, &rules, &options(&settings), reload, args.duration, &stop, done)
     };
@@ -60,16 +62,8 @@ fn judge(
     stop: &Stop,
     done: &dyn Fn() -> bool,
 ) -> Result<Summary, Failure> {
-    Ok(std::thread::scope(|scope| {
-        scope.spawn(|| {
-            stop.wait(duration);
-            stop.set();
-        });
-        scope.spawn(|| reload.watch(stop));
-        let ended = shard::run(backend, rules, options, &|| stop.is_set() || done(), &mut ());
-        stop.set();
-        ended
-    })?)
+    let work = || shard::run(backend, rules, options, &|| stop.is_set() || done(), &mut ());
+    Ok(stop.within(duration, || {}, || stop.beside(|| reload.watch(stop), work))?)
 }
 
 /// Where the partitions of a topic end now.

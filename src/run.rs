@@ -90,19 +90,7 @@ fn together(
 ) -> Outcome {
     let collector_stop = tripline_collector::Stop::new();
     let collector_ended = Stop::default();
-    let (collected, processed) = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            stop.wait(duration);
-            stop.set();
-            collector_stop.ask();
-        });
-        scope.spawn(|| reload.watch(stop));
-        // However a part ends, by a panic too, the others must hear of it.
-        let _end = stop.set_at_end();
-        let collecting = scope.spawn(|| {
-            let _end = (collector_ended.set_at_end(), stop.set_at_end());
-            collect(&collector_stop)
-        });
+    let mut process = || {
         // The processor stops after the collector, when nothing more comes, so that the last outputs are judged. What it
         // should miss is judged at the next start.
         let busy = Cell::new(Instant::now());
@@ -112,11 +100,22 @@ fn together(
             }
             busy.get().elapsed() > QUIET_BEFORE_STOP
         };
-        let processed = shard::run(backend, rules, options, &is_over, &mut Busy(&busy));
-        stop.set();
-        let collected = collecting.join().map_err(|_| anyhow::anyhow!("the collector panicked"));
-        (collected, processed)
-    });
+        // However it ends, by a panic too, the collector must hear of it.
+        let _end = stop.set_at_end();
+        shard::run(backend, rules, options, &is_over, &mut Busy(&busy))
+    };
+    let both = || {
+        std::thread::scope(|scope| {
+            let collecting = scope.spawn(|| {
+                let _end = (collector_ended.set_at_end(), stop.set_at_end());
+                collect(&collector_stop)
+            });
+            let processed = process();
+            (collecting.join().map_err(|_| anyhow::anyhow!("the collector panicked")), processed)
+        })
+    };
+    let (collected, processed) =
+        stop.within(duration, || collector_stop.ask(), || stop.beside(|| reload.watch(stop), both));
     let processed = processed.context("the processor stopped")?;
     let collected = collected?.context("the collector stopped")?;
     say!("collected {}; {}", print::count(collected.runs, "run"), process::said(&processed));

@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tripline_eventlog::{LogError, Reader, Stored};
 
+use crate::exit::Exit;
+use crate::print::say;
 use crate::signals::Stop;
 
 const RECORDS_PER_READ: usize = 256;
@@ -20,6 +22,21 @@ pub enum From {
     Time(Timestamp),
     /// At these offsets; partitions without one start at the beginning.
     Offsets(BTreeMap<u32, u64>),
+}
+
+/// How a verb ends that showed what it `found`. An empty answer is an answer, but a misspelt name should not look like one:
+/// `nothing` is said then. What follows is ended by a signal, so that is its normal end.
+pub fn ended(stop: &Stop, follow: bool, found: bool, nothing: &str) -> Exit {
+    if follow {
+        return Exit::Fine;
+    }
+    if stop.by_signal() {
+        return Exit::Interrupted;
+    }
+    if !found {
+        say!("tripline: {nothing}");
+    }
+    Exit::Fine
 }
 
 /// Hands every record to `each`, in offset order per partition. Ends at the end that each partition had at the start,

@@ -49,6 +49,25 @@ impl Stop {
         SetAtEnd(self.clone())
     }
 
+    /// Does some work, and something else beside it that goes on until this is set: by the end of the work at the latest.
+    pub fn beside<T>(&self, other: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+        std::thread::scope(|scope| {
+            scope.spawn(other);
+            let _end = self.set_at_end();
+            work()
+        })
+    }
+
+    /// Does some work; meanwhile says to stop when the time is up (`None`: never), and then does `at_stop`.
+    pub fn within<T>(&self, time: Option<Duration>, at_stop: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+        let timer = || {
+            self.wait(time);
+            self.set();
+            at_stop();
+        };
+        self.beside(timer, work)
+    }
+
     /// Sleeps, but not longer than until something says to stop.
     pub fn sleep(&self, time: Duration) {
         self.wait(Some(time));

@@ -29,6 +29,8 @@ pub mod runner;
 pub mod schedule;
 pub mod spool;
 pub mod stop;
+#[cfg(test)]
+mod testing;
 mod timetable;
 pub mod user;
 

@@ -69,8 +69,10 @@ impl Publication {
             } else if self.publish(&batch)? {
                 published += batch.records.len() as u64;
                 self.observer.tell(Progress::Published { records: batch.records.len() });
-                // Not to be woken by each run that comes meanwhile is half of what the pause is for.
-                std::thread::sleep(PUBLISH_PAUSE);
+                if !is_draining {
+                    // Not to be woken by each run that comes meanwhile is half of what the pause is for.
+                    std::thread::sleep(PUBLISH_PAUSE);
+                }
             } else {
                 return Ok(published);
             }

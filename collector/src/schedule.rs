@@ -141,6 +141,7 @@ pub fn due(jobs: &[Job], now: Duration, concurrency: usize) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Random;
 
     const fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -257,13 +258,8 @@ mod tests {
     #[test]
     fn at_most_the_allowed_number_ever_starts_and_every_command_gets_its_turn() {
         for seed in 1..200_u64 {
-            let mut random = seed;
-            let mut below = |bound: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % bound
-            };
+            let mut random = Random(seed);
+            let mut below = |bound| random.below(bound);
             let mut jobs: Vec<Job> = (0..1 + below(20)).map(|_| job(1 + below(30), below(5))).collect();
             let concurrency = 1 + below(4) as usize;
             let mut runs = vec![0_u32; jobs.len()];

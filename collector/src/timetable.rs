@@ -85,6 +85,7 @@ impl Timetable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Random;
     use crate::{CommandLine, CommandSpec, Interval, Settings};
 
     const fn secs(seconds: u64) -> Duration {
@@ -199,13 +200,8 @@ mod tests {
     #[test]
     fn slots_are_used_again_and_every_plan_is_followed_exactly() {
         for seed in 1..200_u64 {
-            let mut random = seed;
-            let mut below = |bound: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % bound
-            };
+            let mut random = Random(seed);
+            let mut below = |bound| random.below(bound);
             let mut timetable = Timetable::default();
             let mut running: BTreeMap<usize, String> = BTreeMap::new();
             for now in 0..300 {

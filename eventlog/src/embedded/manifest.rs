@@ -54,6 +54,11 @@ impl Mark {
         fs::metadata(db_dir(dir).join(&self.name)).map_or(true, |metadata| metadata.len() != self.bytes)
     }
 
+    /// What was noted last; `None` when that is not there or can't be read.
+    pub(super) fn noted(dir: &Path) -> Option<Mark> {
+        Mark::from_text(&fs::read(mark_path(dir)).ok()?)
+    }
+
     /// What is wrong with the MANIFEST by its mark, if anything.
     pub(super) fn check(dir: &Path) -> io::Result<Option<String>> {
         // Before the MANIFEST, which may be growing.

@@ -140,14 +140,8 @@ impl Store {
             if stored.offset != next && !has_gaps {
                 // Dropped by retention meanwhile, or lost.
                 check_offset(topic, partition, next, topic.bounds(partition))?;
-                if !out.is_empty() {
-                    return Ok(next);
-                }
-                let last = stored.offset - 1;
-                return Err(self.damage(format!(
-                    "records {next} to {last} of `{}` partition {partition} are missing",
-                    topic.name
-                )));
+                let missing = || self.missing(topic, partition, next, stored.offset);
+                return if out.is_empty() { Err(missing()) } else { Ok(next) };
             }
             next = stored.offset + 1;
             if out.len() >= max || (!out.is_empty() && *out_bytes + size > READ_BYTES) {
@@ -158,12 +152,15 @@ impl Store {
         }
         if next < end && !has_gaps && out.is_empty() {
             check_offset(topic, partition, next, topic.bounds(partition))?;
-            let last = end - 1;
-            return Err(
-                self.damage(format!("records {next} to {last} of `{}` partition {partition} are missing", topic.name))
-            );
+            return Err(self.missing(topic, partition, next, end));
         }
         Ok(if has_gaps { end } else { next })
+    }
+
+    /// The damage of records that are not there, from `first` to before `end`.
+    fn missing(&self, topic: &Topic, partition: u32, first: u64, end: u64) -> LogError {
+        let last = end - 1;
+        self.damage(format!("records {first} to {last} of `{}` partition {partition} are missing", topic.name))
     }
 
     /// The next records of several partitions, each from the given offset on, which is moved behind them.
@@ -351,13 +348,7 @@ impl Store {
         let dir = self.dir.display();
         match error {
             WriteError::RocksDb(error) => self.error(doing, error),
-            WriteError::Stuck if self.is_nearly_full() => LogError::Failed {
-                what: format!(
-                    "could not {doing}: the disk of `{dir}` is full; free some space and start again, nothing acknowledged is \
-                     lost"
-                ),
-                source: None,
-            },
+            WriteError::Stuck if self.is_nearly_full() => LogError::Failed { what: self.full(doing), source: None },
             WriteError::Stuck => LogError::Failed {
                 what: format!(
                     "could not {doing}: data files can't be written in `{dir}`, `db/LOG` there says why; mend that and start \
@@ -373,14 +364,18 @@ impl Store {
         rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NEARLY_FULL)
     }
 
+    fn full(&self, doing: &str) -> String {
+        format!(
+            "could not {doing}: the disk of `{}` is full; free some space and start again, nothing acknowledged is lost",
+            self.dir.display()
+        )
+    }
+
     /// What RocksDB's error means for the user. `doing` completes "could not ...".
     pub(super) fn error(&self, doing: &str, error: rocksdb::Error) -> LogError {
         let dir = self.dir.display();
         let what = match error.kind() {
-            _ if is_full(&error) => format!(
-                "could not {doing}: the disk of `{dir}` is full; free some space and start again, nothing acknowledged is \
-                 lost"
-            ),
+            _ if is_full(&error) => self.full(doing),
             ErrorKind::Corruption => format!("could not {doing}: the log in `{dir}` is damaged; {MEND}"),
             ErrorKind::IOError if is_missing(&error) => {
                 format!("could not {doing}: the log in `{dir}` is damaged, one of its files is missing; {MEND}")

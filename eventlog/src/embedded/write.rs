@@ -204,7 +204,7 @@ impl Writer {
     /// The sync thread. Ends after [`Writer::stop`], when all is synced, or when a sync fails.
     pub(super) fn sync_loop(&self, store: &Store) {
         let mut done = 0;
-        let mut mark = None;
+        let mut mark = Mark::noted(&store.dir); // By whoever opened the log.
         while let Some((ticket, visible)) = self.next_sync(done) {
             if let Err(error) = store.db.flush_wal(true) {
                 self.fail(store, Failure { doing: "sync", error: WriteError::RocksDb(error) });

@@ -329,3 +329,128 @@ fn runs_that_wait_in_a_spool_of_format_1_are_published_and_new_segments_are_seal
     drop(spool);
     assert_eq!(ids(&drain(&mut open(dir.path()))).len(), 3);
 }
+
+#[test]
+fn a_look_for_damage_names_it_and_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path();
+    assert_eq!(verify(dir).unwrap(), None);
+    let mut spool = open(dir);
+    for n in 0..30 {
+        run(&mut spool, "big", vec![n; 2_000]);
+    }
+    assert_eq!(verify(dir).unwrap(), Some(SpoolCheck { runs: 30, damage: Vec::new() }), "beside its owner");
+    drop(spool);
+    let first = segment::path(dir, *segment::list(dir).unwrap().first().unwrap());
+    let mut bytes = fs::read(&first).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&first, &bytes).unwrap();
+    let check = verify(dir).unwrap().unwrap();
+    assert!(check.runs < 30);
+    assert!(check.damage.len() == 1 && check.damage[0].contains(first.to_str().unwrap()), "{check:?}");
+    assert_eq!(fs::read(&first).unwrap(), bytes);
+}
+
+/// Every file of a spool, damaged at random places: what comes out is what was put in, what is missing is told, and no
+/// number that the log may have seen is given again. Only the end of the last segment can go without a word, as after a
+/// crash.
+#[test]
+fn a_damaged_file_of_the_spool_is_told_and_nothing_false_comes_out_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("spool");
+    let mut spool = open(&dir);
+    let id = spool.id();
+    for n in 0..40u8 {
+        run(&mut spool, "big", vec![n; 1_500]);
+        if n == 5 {
+            let batch = spool.next_batch().unwrap();
+            spool.published(batch.through).unwrap();
+        }
+    }
+    let published = spool.published;
+    drop(spool);
+    let mut files: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| !path.ends_with("lock"));
+    files.sort();
+    assert!(files.len() >= 4, "{files:?}");
+    let last = segment::path(&dir, *segment::list(&dir).unwrap().last().unwrap());
+    let seed = since_epoch_or_seed();
+    println!("SEED={seed}");
+    let mut state = seed;
+    let mut below = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    for (number, file) in files.iter().enumerate() {
+        let whole = fs::read(file).unwrap();
+        for round in 0..30 {
+            let copied = place.path().join(format!("{number}-{round}"));
+            fs::create_dir(&copied).unwrap();
+            for from in &files {
+                fs::copy(from, copied.join(from.file_name().unwrap())).unwrap();
+            }
+            let (at, cuts) = (below(whole.len() as u64) as usize, round % 3 == 0);
+            let mut bytes = whole.clone();
+            if cuts {
+                bytes.truncate(at);
+            } else {
+                bytes[at] ^= 1 << below(8);
+            }
+            let damaged = copied.join(file.file_name().unwrap());
+            fs::write(&damaged, bytes).unwrap();
+            let what = format!("SEED={seed}: {} {at} {cuts}", file.display());
+
+            let check = verify(&copied);
+            let (mut spool, recovered) = match Spool::open(&copied, SPOOL_BYTES_MIN) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let named = [damaged.to_str().unwrap(), "has format"].iter().any(|n| error.to_string().contains(n));
+                    assert!(named, "{what}: {error}");
+                    assert!(check.is_err() || check.is_ok_and(|c| !c.unwrap().damage.is_empty()), "{what}");
+                    continue;
+                }
+            };
+            let found = recovered.damage.len();
+            assert_eq!(check.unwrap().unwrap().damage.is_empty(), found == 0, "{what}: {:?}", recovered.damage);
+            let mut numbers = BTreeSet::new();
+            let mut told = 0;
+            for event in drain(&mut spool) {
+                let run = match event {
+                    Event::Output(run) => run,
+                    Event::Gap(gap) => {
+                        assert!(found > 0 && gap.first > published && gap.last <= 40, "{what}: {gap:?}");
+                        told += gap.runs;
+                        continue;
+                    }
+                    other => panic!("{what}: {other:?}"),
+                };
+                if run.ending == Ending::Interrupted {
+                    // Its end was damaged. It has a number of its own, and is no observation.
+                    assert!(found > 0 || *file == last, "{what}");
+                    told += 1;
+                    continue;
+                }
+                told += u64::from(run.id.sequence > published);
+                assert_eq!(run.id.spool, id, "{what}");
+                assert_eq!(run.output, vec![run.id.sequence as u8 - 1; 1_500], "{what}");
+                numbers.insert(run.id.sequence);
+            }
+            let missing = (published + 1..=40).filter(|number| !numbers.contains(number)).count();
+            assert!(missing == 0 || found > 0 || (*file == last && cuts), "{what}: {missing} are missing");
+            // Of what was cut off the end of a segment, an intent may be all that tells.
+            assert!(cuts || told == 40 - published, "{what}: {told} are told of");
+            // One whose `spool.json` names another spool has numbers of its own.
+            if spool.id() == id && !(*file == last && cuts) {
+                assert!(run(&mut spool, "big", "next") > 40, "{what}");
+            }
+        }
+    }
+}
+
+/// The number in `SEED`, else one by the clock.
+#[expect(clippy::disallowed_methods, reason = "the seed of a test is no setting")]
+fn since_epoch_or_seed() -> u64 {
+    std::env::var("SEED")
+        .map_or_else(|_| Timestamp::now().as_microsecond() as u64, |seed| seed.parse().expect("SEED is a number"))
+}
