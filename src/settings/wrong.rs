@@ -1,13 +1,13 @@
 //! Settings that can't be as they are, though each value is of its type.
 
+use tripline_engine::load::LEVEL_MAX;
+
 use super::Settings;
 
 /// As Kafka has it.
 const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Far beyond what one cluster does well with.
 const PARTITIONS_MAX: u64 = 10_000;
-/// The highest level that a rule can have.
-const LEVEL_MAX: u64 = 16;
 /// Of an alert's text: an alert of the largest size still fits into a record of its topic.
 const TEXT_BYTES_MAX: u64 = 128 * 1024;
 
@@ -38,8 +38,8 @@ impl Settings {
             }
         };
         within("topics.partitions", self.topics.partitions.unwrap_or(1).into(), 1, PARTITIONS_MAX);
-        within("alerts.log_level", self.alerts.log_level.into(), 0, LEVEL_MAX);
-        within("alerts.mail_level", self.alerts.mail_level.into(), 0, LEVEL_MAX);
+        within("alerts.log_level", self.alerts.log_level.into(), 0, LEVEL_MAX.into());
+        within("alerts.mail_level", self.alerts.mail_level.into(), 0, LEVEL_MAX.into());
         within("alerts.text_bytes_max", self.alerts.text_bytes_max as u64, 1, TEXT_BYTES_MAX);
         within("outputs.bytes_max", self.outputs.bytes_max as u64, 1, tripline_collector::OUTPUT_BYTES_MAX as u64);
         wrong.extend(

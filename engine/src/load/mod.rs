@@ -39,6 +39,9 @@ use crate::source::{SourceFile, Span};
 /// The base rule for lines about runs.
 pub const ABOUT_RUNS_ID: u32 = 990_000;
 
+/// The highest level of a rule, as in OSSEC. Others are taken, and told.
+pub const LEVEL_MAX: u32 = 16;
+
 /// Ids of rules that Tripline ships, now or later.
 pub const RESERVED_IDS: RangeInclusive<u32> = 990_000..=999_999;
 

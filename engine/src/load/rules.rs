@@ -1,5 +1,6 @@
 //! From one file's elements to rules.
 
+use super::LEVEL_MAX;
 use super::change;
 use super::checks;
 use super::composite::{self, Written};
@@ -20,9 +21,6 @@ const RULE_ATTRIBUTES: &[&str] =
 
 /// The elements whose texts people read and nothing is compared with.
 const TEXTS_FOR_PEOPLE: [&str; 3] = ["description", "info", "cve"];
-
-/// OSSEC's highest level.
-const LEVEL_MAX: u32 = 16;
 
 /// The level of a silent rule of accuracy 0. It is not logged, whatever its options say.
 const LEVEL_UNLOGGED: u16 = 99;
