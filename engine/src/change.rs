@@ -72,6 +72,14 @@ impl Change {
 }
 
 impl ChangeTest {
+    /// How much memory in bytes its pattern takes at most when it is compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        match self {
+            ChangeTest::AnyLine(_, pattern) => pattern.bytes_max(),
+            ChangeTest::AddedLines(_) | ChangeTest::RemovedLines(_) => 0,
+        }
+    }
+
     /// Whether a change fulfils it.
     pub fn holds(&self, change: &Change) -> bool {
         let count = |lines: &[String]| lines.len().try_into().unwrap_or(i64::MAX);
@@ -108,6 +116,15 @@ impl ChangeTest {
 }
 
 impl LinePattern {
+    /// How much memory in bytes it takes at most when it is compiled.
+    pub fn bytes_max(&self) -> usize {
+        match self {
+            LinePattern::Match(pattern) => pattern.bytes_max(),
+            LinePattern::Regex(pattern) => pattern.bytes_max(),
+            LinePattern::Pcre2(pattern) => pattern.bytes_max(),
+        }
+    }
+
     fn fits_any(&self, lines: &[String]) -> bool {
         lines.iter().any(|line| self.fits(line.as_bytes()))
     }

@@ -103,6 +103,15 @@ pub(crate) enum Counts {
 }
 
 impl Counts {
+    /// How much memory in bytes its pattern takes at most when it is compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        match self {
+            Counts::Rule(_) => 0,
+            Counts::Group(pattern) => pattern.bytes_max(),
+            Counts::Regex(pattern) => pattern.bytes_max(),
+        }
+    }
+
     /// The name of its element.
     pub fn element(&self) -> &'static str {
         match self {

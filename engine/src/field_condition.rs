@@ -76,6 +76,20 @@ pub(crate) enum Lookup {
 }
 
 impl FieldCondition {
+    /// How much memory in bytes its pattern takes at most when it is compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        match self {
+            FieldCondition::Text { pattern: FieldPattern::OsMatch(pattern), .. } => pattern.bytes_max(),
+            FieldCondition::Text { pattern: FieldPattern::Pcre2(pattern), .. } => pattern.bytes_max(),
+            FieldCondition::Dynamic { pattern, .. } => pattern.bytes_max(),
+            FieldCondition::List(list) => match &list.lookup {
+                Lookup::KeyValue(pattern) | Lookup::AddressValueInverted(pattern) => pattern.bytes_max(),
+                Lookup::Key | Lookup::NotKey | Lookup::Address | Lookup::NotAddress => 0,
+            },
+            FieldCondition::Action(_) | FieldCondition::Address { .. } => 0,
+        }
+    }
+
     /// The name of its element.
     pub fn element(&self) -> &'static str {
         match self {

@@ -65,6 +65,15 @@ pub(crate) struct Columns {
 }
 
 impl Normaliser {
+    /// How much memory in bytes its patterns take at most when they are compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        let of_step = |step: &Step| match step {
+            Step::IgnoreLines(pattern) | Step::Replace(pattern, _) => pattern.bytes_max(),
+            Step::Trim | Step::Sort | Step::Unique | Step::SkipHeader(_) | Step::Columns(_) => 0,
+        };
+        self.steps.iter().map(of_step).sum()
+    }
+
     /// One that changes no text.
     pub fn nothing() -> &'static Normaliser {
         static NOTHING: Normaliser = Normaliser { steps: Vec::new() };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::calendar::{TimeRange, Weekdays};
 use crate::change::{ChangeCondition, CheckDiff};
 use crate::composite::{Histories, RuleMemory};
-use crate::decoder::Decoders;
+use crate::decoder::{Decoder, Decoders};
 use crate::evaluate::Prefilter;
 use crate::field_condition::FieldCondition;
 use crate::finding::Finding;
@@ -124,6 +124,13 @@ impl RuleSet {
         &self.findings
     }
 
+    /// How much memory in bytes the patterns of all rules and decoders take at most when they are compiled, which each is
+    /// when a text comes that it could fit. What threads keep of their searches comes on top.
+    pub fn pattern_bytes_max(&self) -> usize {
+        let decoders = self.decoders.list.iter().map(Decoder::pattern_bytes_max);
+        self.rules.iter().map(Rule::pattern_bytes_max).chain(decoders).sum()
+    }
+
     /// How many rules there are, the built-in ones included.
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -229,6 +236,16 @@ impl Rule {
         self.conditions.split_at(self.conditions.partition_point(before))
     }
 
+    /// How much memory in bytes its patterns take at most when they are compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        let conditions = self.conditions.iter().map(|condition| condition.test.pattern_bytes_max());
+        let on_change = self.on_change.iter().map(|condition| condition.test.pattern_bytes_max());
+        let check_diff = self.check_diff.iter().map(|check_diff| check_diff.normaliser.pattern_bytes_max());
+        let ignore_key = self.ignore_key.iter().map(OsRegex::bytes_max);
+        let counts = self.memory.composite.iter().map(|composite| composite.counts.pattern_bytes_max());
+        conditions.chain(on_change).chain(check_diff).chain(ignore_key).chain(counts).sum()
+    }
+
     /// Its level as OSSEC compares it: silent rules come before all others.
     pub fn rank(&self) -> u16 {
         if self.level == 0 { 99 } else { self.level }
@@ -274,6 +291,18 @@ pub(crate) enum Test {
 }
 
 impl Test {
+    /// How much memory in bytes its pattern takes at most when it is compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        match self {
+            Test::Match(pattern) => pattern.bytes_max(),
+            Test::Regex(pattern) => pattern.bytes_max(),
+            Test::Pcre2(_, pattern) => pattern.bytes_max(),
+            Test::Field(condition) => condition.pattern_bytes_max(),
+            Test::Category(_) | Test::DecodedAs(_) | Test::SizeMin(_) | Test::Time(_) | Test::Weekday(_) => 0,
+            Test::Never(_) | Test::Run(..) | Test::RunLate(_) => 0,
+        }
+    }
+
     /// Whether it holds a pattern whose search can take too long.
     pub fn may_give_up(&self) -> bool {
         match self {

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use tripline_engine::finding::{codes, render};
+use tripline_engine::load::PATTERNS_BYTES_MAX;
 use tripline_engine::{CompileInputs, Orphans, Settings, Severity, SourceFile, check, check_inputs};
 
 fn stock() -> Option<CompileInputs> {
@@ -46,6 +47,9 @@ fn stock_rules_and_decoders_load_without_an_error() {
     for finding in &checked.findings {
         assert!(finding.severity != Severity::Error, "{}", render(std::slice::from_ref(finding), &files));
     }
+    let rules = checked.rules.expect("no errors");
+    println!("all patterns compiled take at most {} MiB", rules.pattern_bytes_max() >> 20);
+    assert!(rules.pattern_bytes_max() <= PATTERNS_BYTES_MAX / 10);
     // An independent count: tags outside of comments.
     let comment = regex::bytes::Regex::new("(?s)<!--.*?-->").expect("a good pattern");
     let tag = regex::bytes::Regex::new(r"<rule\s").expect("a good pattern");

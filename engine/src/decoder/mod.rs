@@ -183,6 +183,17 @@ impl Decoders {
 }
 
 impl Decoder {
+    /// How much memory in bytes its patterns take at most when they are compiled.
+    pub fn pattern_bytes_max(&self) -> usize {
+        let program_name = self.program_name.iter().map(|pattern| match pattern {
+            ProgramPattern::OsMatch(pattern) => pattern.bytes_max(),
+            ProgramPattern::Pcre2(pattern) => pattern.bytes_max(),
+        });
+        let prematch = self.prematch.iter().map(|prematch| prematch.pattern.bytes_max());
+        let extract = self.extract.iter().map(|extract| extract.pattern.bytes_max());
+        program_name.chain(prematch).chain(extract).sum()
+    }
+
     fn fits_program(&self, program: Option<&[u8]>, steps: &mut Steps) -> bool {
         match (&self.program_name, program) {
             (None, _) => true,
@@ -202,6 +213,13 @@ impl Decoder {
 }
 
 impl Expression {
+    fn bytes_max(&self) -> usize {
+        match self {
+            Expression::OsRegex(pattern) => pattern.bytes_max(),
+            Expression::Pcre2(pattern) => pattern.bytes_max(),
+        }
+    }
+
     /// The whole match and its groups.
     fn captures(&self, text: &[u8], steps: &mut Steps) -> Option<Vec<Option<Range<usize>>>> {
         match self {

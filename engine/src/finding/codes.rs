@@ -199,6 +199,9 @@ codes! {
     LEVEL_TOO_HIGH = "TL0317" Warning, "a level is above 16",
         "OSSEC's levels go from 0 to 16. Others are taken as they are, but whoever sorts or filters alerts by their level does not expect them.",
         "Write a level from 1 to 16.";
+    PATTERNS_TOO_LARGE = "TL0318" Error, "the patterns of the rule set may take too much memory",
+        "Each pattern is bounded by itself. A thousand that count within counts, such as `((\\w{50}){50}){10}`, take gigabytes together, and the program would be ended for want of memory.",
+        "Count less in `{ }`: `\\w{2500}` is written out 2,500 times. Often `+` or a shorter count finds the same lines, or one rule above the others looks at the long part.";
     BAD_NUMBERS = "TL0320" Error, "a condition on a number can't be read",
         "Conditions on facts of a run and on counts of lines are numbers, ranges or comparisons.",
         "Write `0`, `1-5`, `>= 30s`, several with commas between, or `!` before all of them. `<` is written `\\<`.";

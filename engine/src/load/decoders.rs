@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::budget::Budget;
 use super::checks;
 use super::text::{Text, Texts};
 use crate::decoder::{Decoder, Decoders, Expression, Extract, Field, FirstSeen, KnownField};
@@ -67,17 +68,17 @@ pub(super) struct Loaded {
 }
 
 /// Reads decoder files. Their spans get file indexes from `first` on.
-pub(super) fn load(files: &[SourceFile], first: u32, findings: &mut Findings) -> Loaded {
+pub(super) fn load(files: &[SourceFile], first: u32, budget: &mut Budget, findings: &mut Findings) -> Loaded {
     let mut loaded = Loaded { given: !files.is_empty(), ..Loaded::default() };
     for (file, index) in files.iter().zip(first..) {
         let before = (loaded.names.len(), findings.errors());
-        read(&file.text, index, &mut loaded, findings);
+        read(&file.text, index, &mut loaded, budget, findings);
         if before == (loaded.names.len(), findings.errors()) {
             findings.push(super::empty_file("decoders", index));
         }
     }
     if !loaded.is_named(DECODER_OSSEC) {
-        read(&base_decoders().text, Span::BUILT_IN, &mut loaded, findings);
+        read(&base_decoders().text, Span::BUILT_IN, &mut loaded, budget, findings);
     }
     loaded
 }
@@ -139,12 +140,13 @@ impl Loaded {
     }
 }
 
-fn read(text: &[u8], file: u32, loaded: &mut Loaded, findings: &mut Findings) {
+fn read(text: &[u8], file: u32, loaded: &mut Loaded, budget: &mut Budget, findings: &mut Findings) {
     let document = xml::parse(text, file, findings);
     for span in &document.stray {
         findings.push(checks::stray(*span, text));
     }
-    let mut reader = Reader { file: text, texts: Texts::with_limit(text, TEXT_BYTES_LIMIT), loaded, findings };
+    let texts = Texts::with_limit(text, TEXT_BYTES_LIMIT);
+    let mut reader = Reader { file: text, texts, loaded, budget, findings };
     for element in &document.roots {
         reader.root(element);
     }
@@ -154,6 +156,7 @@ struct Reader<'a> {
     file: &'a [u8],
     texts: Texts<'a>,
     loaded: &'a mut Loaded,
+    budget: &'a mut Budget,
     findings: &'a mut Findings,
 }
 
@@ -219,6 +222,7 @@ impl Reader<'_> {
             extract: self.extract(&parts),
             fts: parts.get("fts").map(|part| self.first_seen(part)),
         };
+        self.budget.take_decoder(&name, decoder.pattern_bytes_max(), element.tag, self.findings);
         let at = self.loaded.names.len();
         match parent {
             Some(parent) => self.hang(&parts, parent, at, &decoder),

@@ -4,6 +4,7 @@
 //! tree (`tree`). Every step reports all it finds and goes on, so that one run shows all errors of
 //! all files.
 
+mod budget;
 mod calendar;
 mod change;
 mod checks;
@@ -22,6 +23,7 @@ mod rules;
 mod text;
 mod tree;
 
+pub use budget::PATTERNS_BYTES_MAX;
 pub use elements::element_names;
 pub use lists::LIST_BYTES_MAX;
 pub use references::list_names;
@@ -29,6 +31,8 @@ pub(crate) use tree::{DEPTH_MAX, Tree};
 
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
+
+use budget::Budget;
 
 use crate::evaluate::Prefilter;
 use crate::finding::{Finding, Findings, Severity, codes, suppress};
@@ -159,7 +163,9 @@ fn check_all(inputs: &CompileInputs, settings: &Settings, orphans: Orphans, lint
         findings.push(no_rules(files));
     }
     let first_decoder = files.len() as u32;
-    let decoders = decoders::load(&inputs.decoders, first_decoder, &mut findings);
+    let mut budget = Budget::new();
+    budget.take_rules(&drafts, &mut findings);
+    let decoders = decoders::load(&inputs.decoders, first_decoder, &mut budget, &mut findings);
     let first_list = first_decoder + inputs.decoders.len() as u32;
     let lists = lists::load(&inputs.lists, first_list, &mut findings);
     references::resolve(&mut drafts, &decoders, &lists, &mut findings);

@@ -6,7 +6,8 @@
 //! patterns fail on a text with one such byte, so that a process could hide by its name.)
 //!
 //! [`syntax`] reads OS_Regex. Single anchored literals are compared in place ([`literal`]), everything else is
-//! translated for the crate `regex`, whose cost is linear in the text whatever the text is, and compiled [`later`].
+//! translated for the crate `regex`, whose cost is linear in the text whatever the text is, and compiled [`later`]. How much
+//! memory that will take at most is known before ([`size`]).
 //! [`required`] says which literals a text must hold for a pattern to fit.
 
 mod later;
@@ -15,6 +16,7 @@ mod os_match;
 mod os_regex;
 mod pcre2;
 mod required;
+mod size;
 mod syntax;
 
 #[cfg(test)]
@@ -29,9 +31,9 @@ pub use pcre2::{GaveUp, Pcre2, Steps};
 /// The longest pattern, in bytes, as in OSSEC. Only joined texts are as long: one element has less.
 pub const PATTERN_BYTES_MAX: usize = 2048;
 
-/// The most memory a compiled pattern may take, in bytes. The longest pattern of the costliest token stays below it;
-/// it is a second fence behind [`PATTERN_BYTES_MAX`].
-const COMPILED_BYTES_MAX: usize = 8 << 20;
+/// The most memory a compiled pattern may take, in bytes. How much one takes at most is known before it is compiled. Of
+/// OSSEC's own dialects the longest pattern of the costliest token stays far below it.
+const COMPILED_BYTES_MAX: usize = 16 << 20;
 
 /// The memory in bytes in which one thread may keep what it learned about a pattern while matching.
 const CACHE_BYTES_MAX: usize = 1 << 20;

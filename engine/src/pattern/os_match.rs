@@ -2,7 +2,7 @@
 
 use super::later::Later;
 use super::literal::{Fold, Literal};
-use super::{PatternError, check_length, required};
+use super::{PatternError, check_length, required, size};
 
 /// A compiled OS_Match pattern: literals separated by `|`, each with an optional `^` before it and `$` after it.
 ///
@@ -46,7 +46,8 @@ impl OsMatch {
             Search::Nothing
         } else {
             let expressions: Vec<String> = literals.iter().map(Literal::expression).collect();
-            Search::Regex(Later::new(expressions.join("|"), pattern)?)
+            let bytes_max = literals.iter().map(|literal| size::of_literal(&literal.text)).sum();
+            Search::Regex(Later::new(expressions.join("|"), bytes_max))
         };
         Ok(OsMatch { pattern: pattern.to_owned(), search, required })
     }
@@ -58,6 +59,14 @@ impl OsMatch {
             Search::Nothing => false,
             Search::Anchored(literal) => literal.is_at_anchor(text),
             Search::Regex(regex) => regex.is_match(text),
+        }
+    }
+
+    /// How much memory in bytes it takes at most when it is compiled. What a thread keeps of its searches comes on top.
+    pub fn bytes_max(&self) -> usize {
+        match &self.search {
+            Search::Regex(regex) => regex.bytes_max(),
+            Search::Everything | Search::Nothing | Search::Anchored(_) => 0,
         }
     }
 

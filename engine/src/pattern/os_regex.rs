@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::later::Later;
 use super::literal::{Fold, Literal};
 use super::syntax::{self, Node, PUNCTUATION, Sequence, Set};
-use super::{PatternError, check_length, required};
+use super::{PatternError, check_length, required, size};
 
 /// A compiled OS_Regex pattern.
 ///
@@ -18,6 +18,7 @@ pub struct OsRegex {
     /// The pattern is a single ASCII literal with an anchor: then it decides, and not `regex`.
     anchored: Option<Literal>,
     regex: Later,
+    groups: usize,
     /// A set of the pattern holds characters outside ASCII, so also bytes that are not UTF-8.
     takes_stray_bytes: bool,
     required: Option<Vec<String>>,
@@ -39,7 +40,8 @@ impl OsRegex {
         Ok(OsRegex {
             pattern: pattern.to_owned(),
             anchored,
-            regex: Later::new(expression, pattern)?,
+            regex: Later::new(expression, size::of_alternatives(&alternatives)),
+            groups: alternatives.iter().flatten().map(groups).sum(),
             takes_stray_bytes: alternatives.iter().flatten().any(takes_stray_bytes),
             required,
         })
@@ -76,7 +78,12 @@ impl OsRegex {
 
     /// How many groups it has.
     pub fn group_count(&self) -> usize {
-        self.regex.group_count()
+        self.groups
+    }
+
+    /// How much memory in bytes it takes at most when it is compiled. What a thread keeps of its searches comes on top.
+    pub fn bytes_max(&self) -> usize {
+        self.regex.bytes_max()
     }
 
     #[cfg(test)]
@@ -138,6 +145,15 @@ fn write_node(node: &Node, expression: &mut String) {
                 expression.push('?');
             }
         }
+    }
+}
+
+/// How many groups there are in a node.
+fn groups(node: &Node) -> usize {
+    match node {
+        Node::Group(alternatives) => 1 + alternatives.iter().flatten().map(groups).sum::<usize>(),
+        Node::Repeat { node, .. } => groups(node),
+        Node::Literal(_) | Node::Set(_) | Node::Start | Node::End => 0,
     }
 }
 

@@ -21,15 +21,23 @@ mod translate;
 mod tests;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 pub use backtrack::{GaveUp, Steps};
-use program::Program;
+use program::{Program, TooLarge};
+use syntax::Expression;
 
 use super::PatternError;
 
 /// The longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+
+/// What a search that backtracks takes in any case, in bytes of memory.
+const BASE_BYTES: usize = 16 << 10;
+
+/// What the search for literals takes for each byte of them, in bytes of memory.
+const LITERAL_BYTES: usize = 100;
 
 /// Steps of a search by itself.
 const STEPS: u64 = 10_000_000;
@@ -49,26 +57,41 @@ enum Search {
     Backtrack(Box<Backtrack>),
 }
 
-/// A search that can take too many steps.
-#[derive(Clone, Debug)]
+/// A search that can take too many steps, made ready when it is first used, as [`translate::Linear`] is.
+#[derive(Clone, Debug, Default)]
 struct Backtrack {
+    bytes_max: usize,
+    ready: OnceLock<Option<Ready>>,
+}
+
+#[derive(Clone, Debug)]
+struct Ready {
     /// Finds whether a text has one of the literals that the expression needs, in one pass.
     literals: Option<AhoCorasick>,
     program: Program,
 }
 
-impl Backtrack {
-    fn new(program: Program, required: Option<&[String]>) -> Backtrack {
-        let build = |literals| AhoCorasick::builder().ascii_case_insensitive(true).build(literals).ok();
-        Backtrack { literals: required.and_then(build), program }
+impl Ready {
+    /// `None` would be an expression that is refused, which is found out before.
+    fn new(pattern: &str, required: Option<&[String]>) -> Option<Ready> {
+        let program = Program::new(&syntax::parse(pattern).ok()?).ok()?;
+        let build = |literals: &[String]| {
+            AhoCorasick::builder()
+                // Slower than what it would choose for few literals, and far smaller for long ones.
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .ascii_case_insensitive(true)
+                .build(literals)
+                .ok()
+        };
+        Some(Ready { literals: required.and_then(build), program })
     }
+}
 
-    /// As [`Program::search`]: nothing found in a text without any of the literals, whatever is left of the steps.
-    fn search(&self, text: &[u8], steps: &mut Steps) -> Result<Vec<Option<(usize, usize)>>, GaveUp> {
-        match &self.literals {
-            Some(literals) if !literals.is_match(text) => Ok(Vec::new()),
-            _ => self.program.search(text, steps),
-        }
+impl Backtrack {
+    fn new(expression: &Expression, required: Option<&[String]>) -> Result<Backtrack, TooLarge> {
+        let literals = required.map_or(0, |literals| literals.iter().map(String::len).sum());
+        let bytes_max = Program::bytes_max(expression)? + BASE_BYTES + literals * LITERAL_BYTES;
+        Ok(Backtrack { bytes_max, ready: OnceLock::new() })
     }
 }
 
@@ -88,11 +111,11 @@ impl Pcre2 {
         let search = match translate::Linear::new(&expression) {
             Some(linear) => Search::Linear(linear),
             None => {
-                let program = Program::new(&expression).map_err(|_| {
+                let backtrack = Backtrack::new(&expression, required.as_deref()).map_err(|TooLarge| {
                     let message = "the pattern is too large when its repeats are written out";
                     PatternError::new(whole, message, "count less in `{ }`")
                 })?;
-                Search::Backtrack(Box::new(Backtrack::new(program, required.as_deref())))
+                Search::Backtrack(Box::new(backtrack))
             }
         };
         Ok(Pcre2 { pattern: pattern.to_owned(), search, required })
@@ -107,7 +130,7 @@ impl Pcre2 {
     pub fn try_match(&self, text: &[u8], steps: &mut Steps) -> Result<bool, GaveUp> {
         match &self.search {
             Search::Linear(linear) => Ok(linear.is_match(text)),
-            Search::Backtrack(backtrack) => Ok(!backtrack.search(text, steps)?.is_empty()),
+            Search::Backtrack(backtrack) => Ok(!self.backtrack(backtrack, text, steps)?.is_empty()),
         }
     }
 
@@ -125,10 +148,33 @@ impl Pcre2 {
                 Ok(captures.map(|all| all.iter().map(|group| group.map(|it| it.range())).collect()))
             }
             Search::Backtrack(backtrack) => {
-                let groups = backtrack.search(text, steps)?;
+                let groups = self.backtrack(backtrack, text, steps)?;
                 let ranges = || groups.iter().map(|group| group.map(|(start, end)| start..end)).collect();
                 Ok((!groups.is_empty()).then(ranges))
             }
+        }
+    }
+
+    /// As [`Program::search`]: nothing found in a text without any of the literals, whatever is left of the steps.
+    fn backtrack(
+        &self,
+        backtrack: &Backtrack,
+        text: &[u8],
+        steps: &mut Steps,
+    ) -> Result<Vec<Option<(usize, usize)>>, GaveUp> {
+        let ready = backtrack.ready.get_or_init(|| Ready::new(&self.pattern, self.required_literals()));
+        match ready {
+            Some(Ready { literals: Some(literals), .. }) if !literals.is_match(text) => Ok(Vec::new()),
+            Some(Ready { program, .. }) => program.search(text, steps),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// How much memory in bytes it takes at most when it is compiled. What a thread keeps of its searches comes on top.
+    pub fn bytes_max(&self) -> usize {
+        match &self.search {
+            Search::Linear(linear) => linear.bytes_max(),
+            Search::Backtrack(backtrack) => backtrack.bytes_max,
         }
     }
 

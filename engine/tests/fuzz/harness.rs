@@ -12,6 +12,12 @@ const INPUT_BYTES_MAX: usize = 1024;
 /// How long a target is tried when nobody says otherwise.
 const SECONDS: u64 = 1;
 
+/// From so many seconds on a run is long enough to tell growth from what every target needs once.
+const SECONDS_TO_SEE_GROWTH: u64 = 60;
+
+/// So much memory may come on top in the last three quarters of such a run, in KiB: allocators keep pieces, caches fill.
+const GROWTH_KIB_MAX: u64 = 48 << 10;
+
 /// The line between the two parts of an input.
 const SEPARATOR: &[u8] = b"\n====\n";
 
@@ -44,7 +50,11 @@ pub fn fuzz(name: &str, target: impl Fn(&[u8]) + RefUnwindSafe, words: &[&str]) 
     let inputs: Vec<&[u8]> = corpus.iter().map(|(_, input)| input.as_slice()).collect();
     let (mut random, mut count) = (Random(seed), 0_u64);
     let (mut slowest, start) = (Duration::ZERO, Instant::now());
+    let mut settled = None;
     while start.elapsed() < Duration::from_secs(seconds) {
+        if settled.is_none() && start.elapsed() > Duration::from_secs(seconds) / 4 {
+            settled = Some(memory_kib());
+        }
         let input = mutated(&inputs, words, &mut random);
         std::fs::write(&running, &input).expect("the input is written");
         let begin = Instant::now();
@@ -58,7 +68,21 @@ pub fn fuzz(name: &str, target: impl Fn(&[u8]) + RefUnwindSafe, words: &[&str]) 
         count += 1;
     }
     std::fs::remove_file(&running).ok();
-    eprintln!("{name}: TRIPLINE_TEST_SEED={seed}: {count} inputs in {seconds} s, the slowest in {slowest:?}");
+    let (settled, end) = (settled.unwrap_or_default(), memory_kib());
+    eprintln!(
+        "{name}: TRIPLINE_TEST_SEED={seed}: {count} inputs in {seconds} s, the slowest in {slowest:?}; \
+         {settled} KiB after a quarter, {end} KiB at the end"
+    );
+    if seconds >= SECONDS_TO_SEE_GROWTH {
+        assert!(end < settled + GROWTH_KIB_MAX, "{name}: memory grew from {settled} to {end} KiB");
+    }
+}
+
+/// The memory of this process that is in use, in KiB. 0 where `/proc` does not tell.
+fn memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
 }
 
 /// The committed inputs of a target, in the order of their names.

@@ -8,6 +8,8 @@ use super::syntax::{Assertion, Kind};
 const REMEMBERED_MAX: usize = 4_000_000;
 /// The most calls within calls.
 const CALLS_MAX: usize = 10_000;
+/// The most slots that all calls of a search remember. Each takes 4 bytes.
+const CALL_SLOTS_MAX: usize = 4_000_000;
 /// So many bytes in a row are worth one step.
 const BYTES_PER_STEP: usize = 16;
 
@@ -349,7 +351,7 @@ impl Search<'_> {
             }
             outer = call.outer;
         }
-        if self.calls.len() >= CALLS_MAX {
+        if self.calls.len() >= CALLS_MAX || self.calls.len() * self.slots.len() >= CALL_SLOTS_MAX {
             return Err(steps.give_up());
         }
         steps.take(self.slots.len() / BYTES_PER_STEP)?;
@@ -381,6 +383,7 @@ impl Search<'_> {
 
     /// The place behind what a group took, if the same stands here.
     fn refer(&self, groups: &[u32], caseless: bool, at: u32, steps: &mut Steps) -> Result<Option<u32>, GaveUp> {
+        steps.take(groups.len() / BYTES_PER_STEP)?;
         let taken = groups.iter().find_map(|group| {
             let (start, end) = (self.slots[2 * *group as usize], self.slots[2 * *group as usize + 1]);
             (end != NOWHERE).then(|| &self.text[start as usize..end as usize])

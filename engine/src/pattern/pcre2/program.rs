@@ -1,5 +1,7 @@
 //! From an expression's tree to the instructions of [`backtrack`](super::backtrack).
 
+use std::sync::Arc;
+
 use super::set::ByteSet;
 use super::syntax::{Assertion, Condition, Expression, Kind, Look, Node};
 
@@ -9,6 +11,9 @@ const INSTRUCTIONS_MAX: usize = 100_000;
 /// The expression is too large when counted repeats are written out.
 #[derive(Debug)]
 pub(super) struct TooLarge;
+
+/// Bytes of a set that a program keeps once.
+const SET_BYTES: usize = size_of::<ByteSet>();
 
 /// What to do at one place of the text.
 #[derive(Clone, Debug)]
@@ -50,7 +55,7 @@ pub(super) enum Instruction {
         exit: u32,
     },
     Reference {
-        groups: Vec<u32>,
+        groups: Arc<[u32]>,
         caseless: bool,
     },
     /// So many bytes back.
@@ -70,7 +75,7 @@ pub(super) enum Instruction {
     Call(u32),
     /// Go there unless one of the groups took something.
     UnlessGroup {
-        groups: Vec<u32>,
+        groups: Arc<[u32]>,
         otherwise: u32,
     },
     /// Go there unless within a call of this group, or of any.
@@ -115,6 +120,19 @@ impl Program {
         program.push(Instruction::Match)?;
         program.make_possessive();
         Ok(program)
+    }
+
+    /// How much memory in bytes the program of an expression takes at most, without making it. Refused as [`Program::new`]
+    /// refuses.
+    pub fn bytes_max(expression: &Expression) -> Result<usize, TooLarge> {
+        // The last one says that the expression ends.
+        let instructions = instructions(&expression.node).saturating_add(1);
+        if instructions > INSTRUCTIONS_MAX {
+            return Err(TooLarge);
+        }
+        // Vectors that grow have room for up to twice what they hold.
+        let growing = instructions * size_of::<Instruction>() + leaves(&expression.node) * SET_BYTES;
+        Ok(2 * growing + (expression.groups as usize + 1) * size_of::<u32>())
     }
 
     /// A run that took all it could need not try less where what follows can't begin with one of its bytes: then each
@@ -328,6 +346,70 @@ impl Program {
         self.instructions[end] = Instruction::Jump(self.here());
         Ok(())
     }
+}
+
+/// How many instructions [`Program::write`] makes of a node.
+pub(super) fn instructions(node: &Node) -> usize {
+    // Of several, each but the last has a way to the next and one to the end.
+    let any_of = |sizes: usize, count: usize| sizes.saturating_add(2 * count.saturating_sub(1));
+    let look = |look: &Look| {
+        let sizes = sum(look.alternatives.iter().map(|(back, node)| instructions(node) + usize::from(*back > 0)));
+        any_of(sizes, look.alternatives.len()).saturating_add(2)
+    };
+    match node {
+        Node::Empty => 0,
+        Node::Fail | Node::Set(_) | Node::Assert(_) | Node::Reference { .. } | Node::Keep => 1,
+        Node::Call(0) => 3,
+        Node::Call(_) => 1,
+        Node::Concat(nodes) => sum(nodes.iter().map(instructions)),
+        Node::Alternate(nodes) => any_of(sum(nodes.iter().map(instructions)), nodes.len()),
+        Node::Capture(_, node) | Node::Atomic(node) => instructions(node).saturating_add(2),
+        Node::Repeat { node, min, max, kind } => match **node {
+            Node::Set(_) => 1,
+            _ => instructions_of_repeat(node, *min, *max, *kind),
+        },
+        Node::Look(it) => look(it),
+        Node::Conditional { condition, yes, no } => {
+            let test = match condition {
+                Condition::Group(_) | Condition::InCall(_) | Condition::Define => 1,
+                Condition::Look(it) => look(it).saturating_add(2),
+            };
+            sum([test, instructions(yes), 1, instructions(no)].into_iter())
+        }
+    }
+}
+
+fn instructions_of_repeat(node: &Node, min: u32, max: Option<u32>, kind: Kind) -> usize {
+    let one = instructions(node);
+    let around = if kind == Kind::Possessive { 2 } else { 0 };
+    let turns = one.saturating_mul(min as usize);
+    let rest = match max {
+        Some(0) => one.saturating_add(1),
+        Some(max) => one.saturating_add(1).saturating_mul(max.saturating_sub(min) as usize),
+        None if is_nullable(node) => one.saturating_add(4),
+        None => one.saturating_add(2),
+    };
+    sum([around, turns, rest].into_iter())
+}
+
+/// How many sets an expression writes down, at most.
+fn leaves(node: &Node) -> usize {
+    let of_look = |look: &Look| sum(look.alternatives.iter().map(|(_, node)| leaves(node)));
+    match node {
+        Node::Set(_) => 1,
+        Node::Concat(nodes) | Node::Alternate(nodes) => sum(nodes.iter().map(leaves)),
+        Node::Capture(_, node) | Node::Atomic(node) | Node::Repeat { node, .. } => leaves(node),
+        Node::Look(look) => of_look(look),
+        Node::Conditional { condition, yes, no } => {
+            let condition = if let Condition::Look(look) = condition { of_look(look) } else { 0 };
+            sum([condition, leaves(yes), leaves(no)].into_iter())
+        }
+        Node::Empty | Node::Fail | Node::Assert(_) | Node::Reference { .. } | Node::Call(_) | Node::Keep => 0,
+    }
+}
+
+fn sum(sizes: impl Iterator<Item = usize>) -> usize {
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// Whether a node can fit without taking anything.

@@ -7,6 +7,7 @@ mod name;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::PatternError;
 use super::set::{self, ByteSet};
@@ -46,7 +47,8 @@ pub(super) enum Node {
     Look(Look),
     /// What one of these groups took, the first that took something.
     Reference {
-        groups: Vec<u32>,
+        /// Shared, since a part that is written out several times has it as often.
+        groups: Arc<[u32]>,
         caseless: bool,
     },
     /// A group's expression once more; 0 for the whole.
@@ -93,7 +95,7 @@ pub(super) struct Look {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     /// One of these groups took something.
-    Group(Vec<u32>),
+    Group(Arc<[u32]>),
     /// Within a call of this group, or of any.
     InCall(Option<u32>),
     /// Never: the group only defines.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 /// The same, searched by trying one way after the other.
 fn backtracking(pattern: &str) -> Pcre2 {
     let expression = syntax::parse(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-    let program = Program::new(&expression).unwrap_or_else(|error| panic!("{pattern}: {error:?}"));
-    let search = Search::Backtrack(Box::new(Backtrack::new(program, None)));
+    let search = Backtrack::new(&expression, None).unwrap_or_else(|error| panic!("{pattern}: {error:?}"));
+    let search = Search::Backtrack(Box::new(search));
     Pcre2 { pattern: pattern.to_owned(), search, required: None }
 }
 
@@ -307,20 +307,62 @@ fn any_text_is_an_expression_or_refused() {
 }
 
 #[test]
+fn how_many_instructions_a_program_has_is_known_before() {
+    let parts = [
+        "a",
+        "b",
+        "[^a]",
+        "^",
+        r"\b",
+        r"\R",
+        "(?=a)",
+        "(?!b|c)",
+        "(?<=a|bc)",
+        "(?>ab)",
+        "a++",
+        "(?:ab)*+",
+        r"\1",
+        r"\K",
+        "(?R)?",
+        "(?1)",
+        "(?(1)a|b)",
+        "(?(?=a)b)",
+        "(?(DEFINE)(c))",
+        "(?:a|bc)",
+        "(?:)",
+        "(?:a?)*",
+        "(?:ab){0}",
+        "(?:ab){2,4}?",
+        "(*FAIL)",
+    ];
+    let mut tried = 0;
+    for seed in 0..10_000 {
+        let pattern = Numbers(seed).expression(3, &parts);
+        let Ok(expression) = syntax::parse(&pattern) else { continue };
+        let program = Program::new(&expression).expect("a small program");
+        assert_eq!(program::instructions(&expression.node) + 1, program.instructions.len(), "seed {seed}: {pattern}");
+        tried += 1;
+    }
+    assert!(tried > 3000, "{tried}");
+}
+
+#[test]
 fn an_expression_that_is_compiled_later_is_never_too_large_then() {
-    // Many ranges, in few and in many sets, and literals: all just below the size from which on they are compiled at once.
+    // Many ranges, in few and in many sets, and literals; some near the bound.
     let ranges: String = (0x20..0x7F).step_by(2).map(|byte| format!(r"\x{byte:02x}")).collect();
     for pattern in [
         format!("(?:[{ranges}]{{400}})"),
         format!("(?:[{ranges}]|b){{400}}"),
         "a{19000}".to_owned(),
+        r"[^a]\w{50000}".to_owned(),
+        format!("(?:[{ranges}]{{1400}}){{10}}"),
         "(?:(a)?b|(c)){2000}".to_owned(),
         "(?-i)".to_owned() + &"(?:a|b|c|d)".repeat(1300),
     ] {
         let search = compiled(&pattern);
-        assert!(!search.may_give_up(), "{}", &pattern[..40]);
+        assert!(!search.may_give_up(), "{}", &pattern[..12]);
         let Search::Linear(linear) = &search.search else { panic!("not linear") };
-        assert!(linear.is_compilable(), "{}", &pattern[..40]);
+        assert!(linear.is_compilable(), "{}", &pattern[..12]);
     }
     assert!(compiled("(?:[^a]{65535}b){2}").may_give_up());
 }

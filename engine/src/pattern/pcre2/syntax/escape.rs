@@ -77,7 +77,7 @@ impl<'p> Parser<'p> {
                 if group == 0 {
                     return Err(self.no_group(start));
                 }
-                vec![self.numbered(group, start)?]
+                [self.numbered(group, start)?].into()
             }
             None if braced => {
                 let name = self.name(start)?;
@@ -97,7 +97,7 @@ impl<'p> Parser<'p> {
         let number = self.text[self.at..self.at + digits].parse().unwrap_or(u32::MAX);
         if number < 10 || self.bytes[self.at] >= b'8' || number <= self.groups.count {
             self.at += digits;
-            let groups = vec![self.numbered(number, start)?];
+            let groups = [self.numbered(number, start)?].into();
             return Ok(Item::yes(Node::Reference { groups, caseless: flags.caseless }));
         }
         Ok(Item::yes(literal(self.octal(start, 3)?, flags.caseless)))

@@ -257,7 +257,7 @@ impl<'p> Parser<'p> {
             if group == 0 {
                 return Err(self.no_group(start));
             }
-            Condition::Group(vec![self.numbered(group, start)?])
+            Condition::Group([self.numbered(group, start)?].into())
         } else if let Some(b'<' | b'\'') = self.peek() {
             let name = self.delimited_name(start)?;
             Condition::Group(self.named(&name, start)?)

@@ -1,5 +1,7 @@
 //! Numbers and names of groups.
 
+use std::sync::Arc;
+
 use super::super::super::PatternError;
 use super::super::set;
 use super::Parser;
@@ -36,10 +38,13 @@ impl<'p> Parser<'p> {
         }
     }
 
-    pub(super) fn named(&self, name: &str, start: usize) -> Result<Vec<u32>, PatternError> {
+    pub(super) fn named(&self, name: &str, start: usize) -> Result<Arc<[u32]>, PatternError> {
         match self.known {
-            Some(known) => known.names.get(name).cloned().ok_or_else(|| self.no_group(start)),
-            None => Ok(Vec::new()),
+            Some(known) => match known.names.get(name) {
+                Some(groups) => Ok(groups.as_slice().into()),
+                None => Err(self.no_group(start)),
+            },
+            None => Ok(Arc::default()),
         }
     }
 
