@@ -191,5 +191,5 @@ fn what_a_finding_puts_in_place_of_the_marked_text_mends_it() {
             mended.insert(finding.code);
         }
     }
-    assert_eq!(mended.into_iter().collect::<Vec<_>>(), ["TL0201", "TL0302", "TL0306"]);
+    assert_eq!(mended.into_iter().collect::<Vec<_>>(), ["TL0201", "TL0302", "TL0306", "TL0323", "TL0324", "TL0325"]);
 }

@@ -146,6 +146,9 @@ codes! {
     TOO_MANY_PLACES = "TL0210" Error, "rules hang in too many places",
         "By `if_group` and `if_level` a rule hangs under each rule that they find. The number of places is bounded so that no rule set can take all memory.",
         "Use `if_sid`, or narrow the group.";
+    PARENTS_BEHIND = "TL0211" Info, "rules of a group stand behind one that asks for it",
+        "As in OSSEC `if_group` and `if_matched_group` find the rules that are loaded before; those behind are no parents, and their results do not count. Only when there is none before are those behind taken.",
+        "Load the file behind those that hold the group, or hang the rule by `if_sid`, which finds rules anywhere.";
 
     // Attributes and elements
     UNKNOWN_ELEMENT = "TL0301" Error, "an element is unknown",
@@ -208,6 +211,15 @@ codes! {
     CONTRADICTION = "TL0322" Warning, "two parts of a rule contradict each other",
         "One of them has no effect, and it may be the one that was meant.",
         "Remove the one that is not meant.";
+    OTHER_DIALECT = "TL0323" Warning, "a pattern is written in another dialect",
+        "`match` knows literal texts, `|`, and `^` and `$` at the ends of an alternative. `regex` has `\\w`, `\\d`, `\\s`, `\\.` for any character, and `+` and `*` behind such an escape. Signs of other regular expressions stand for themselves, so the pattern loads, and fits other texts than it seems to: mostly none.",
+        "Write it as the dialect has it, or use `match_pcre2`, `pcre2` or the `_pcre2` twin of a field, where it means what it seems to. If the characters themselves are meant, allow this code there.";
+    LINE_BREAK = "TL0324" Warning, "a pattern holds a line break",
+        "White space in a pattern counts. No line of a log or of a `command` holds a line break, and the output of a `full_command` has to have the same one, with the same indentation.",
+        "Write the pattern in one line. Long lists of alternatives can be written as several elements, which are joined with nothing between: end each but the last with `|`.";
+    FITS_EVERYTHING = "TL0325" Warning, "an alternative fits every text",
+        "A `|` at the start or the end, or two side by side, make an empty alternative, and that fits everything: the others ask for nothing.",
+        "Remove the `|`, or the alternative.";
 
     // State and scope
     NO_CHANGE = "TL0401" Error, "a condition on a change has no change to ask about",
@@ -236,6 +248,9 @@ codes! {
     OVERRULED = "TL0436" Warning, "an element about earlier events is overruled by another",
         "Only one of them counts.",
         "Remove the other.";
+    COUNTED_APART = "TL0437" Warning, "a count of a group leaves out rules of it",
+        "As in OSSEC a result counts in one place: a rule that some `if_matched_sid` names is no longer counted by an `if_matched_group`. The rule counts fewer events than it seems to, and may never hold.",
+        "Count them by `if_matched_regex`, or count the group alone. Where an `if_matched_sid` beside it is needed, write one for each rule of the group.";
 
     // Reachability
     NEVER_REACHED = "TL0501" Warning, "a rule is never reached",

@@ -122,6 +122,8 @@ impl Finding {
 pub(crate) struct Findings {
     list: Vec<Finding>,
     errors: usize,
+    /// Somebody reads them who wants to know what is probably not meant, too.
+    lints: bool,
     /// What was said of each file (`None` for what is about no file), errors apart: however much else there is to say, no
     /// error is left out for it.
     files: BTreeMap<(Option<u32>, bool), FileCount>,
@@ -138,6 +140,16 @@ struct FileCount {
 pub const FINDINGS_PER_FILE_MAX: usize = 500;
 
 impl Findings {
+    /// For somebody who wants to know what is probably not meant, too.
+    pub fn with_lints() -> Findings {
+        Findings { lints: true, ..Findings::default() }
+    }
+
+    /// Whether to look for what is probably not meant: that takes time.
+    pub fn looks_for_lints(&self) -> bool {
+        self.lints
+    }
+
     pub fn push(&mut self, finding: Finding) {
         let is_error = finding.severity == Severity::Error;
         self.errors += usize::from(is_error);

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::checks;
+use super::dialect::{self, Dialect};
 use super::text::{Text, Texts};
 use crate::decoder::{Decoder, Decoders, Expression, Extract, Field, FirstSeen, KnownField};
 use crate::decoder::{Offset, Prematch, ProgramPattern, Top};
@@ -463,7 +464,8 @@ impl Reader<'_> {
             "program_name" => OsMatch::new(text).map(ProgramPattern::OsMatch),
             _ => Pcre2::new(text).map(ProgramPattern::Pcre2),
         };
-        self.good(part, pattern)
+        let dialect = if part.name == "program_name" { Dialect::Match } else { Dialect::Pcre2 };
+        self.good(part, dialect, pattern)
     }
 
     fn prematch(&mut self, parts: &Parts) -> Option<Prematch> {
@@ -505,10 +507,14 @@ impl Reader<'_> {
             "prematch" | "regex" => OsRegex::new(text).map(Expression::OsRegex),
             _ => Pcre2::new(text).map(Expression::Pcre2),
         };
-        self.good(part, pattern)
+        let dialect = if matches!(pattern, Ok(Expression::OsRegex(_))) { Dialect::Regex } else { Dialect::Pcre2 };
+        self.good(part, dialect, pattern)
     }
 
-    fn good<T>(&mut self, part: &Part, pattern: Result<T, PatternError>) -> Option<T> {
+    fn good<T>(&mut self, part: &Part, dialect: Dialect, pattern: Result<T, PatternError>) -> Option<T> {
+        if pattern.is_ok() {
+            dialect::look(part.name, dialect, &part.text, None, self.findings);
+        }
         pattern
             .map_err(|error| {
                 self.findings.push(
