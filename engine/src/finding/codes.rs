@@ -89,11 +89,14 @@ codes! {
         "It says which commands run and which rules are loaded; what can't be understood would be missing from them.",
         "Correct the line.";
     OSSEC_CONF_PART = "TL0018" Warning, "a part of OSSEC's configuration has no effect, or another one than it seems",
-        "Of OSSEC's configuration Tripline reads commands, rules, decoders and lists.",
+        "Of OSSEC's configuration Tripline reads commands, rules, decoders, lists and the levels of alerts; settings go before it.",
         "Correct or remove the part, or allow this code if OSSEC itself needs it.";
     ENTITY = "TL0019" Warning, "an entity or a declaration of XML stands for itself",
         "OSSEC's rule files have neither: `&lt;` is a text of four characters, and whatever begins with `<!` is a comment. A condition that is written so does not fit what it seems to.",
         "Write the character itself: `>`, `&`, `\"`; for `<` write `\\<`, in `regex` and not in `match`. If the text with `&` is meant, allow this code there.";
+    COMMANDS_ERROR = "TL0020" Error, "the commands can't be used",
+        "Rules judge the outputs of commands, so `run` refuses to start without a sound list of them. Nothing is said of what else depends on their names.",
+        "Correct the file of commands, the `[[command]]` tables of the settings, or OSSEC's configuration.";
 
     // Ids
     DUPLICATE_ID = "TL0101" Error, "two rules have one id",
@@ -114,6 +117,9 @@ codes! {
     EMPTY_FILE = "TL0106" Warning, "a file holds no rules or decoders",
         "A file that is named is meant to bring something; one that is empty was perhaps cut off.",
         "Write the file anew, or remove it or what names it.";
+    FILE_NAMED_TWICE = "TL0107" Info, "a file is named twice",
+        "Flags, settings or OSSEC's configuration name it, or a directory that holds it, more than once. It is loaded once, where it is first named: twice, each of its ids and decoders would be there twice.",
+        "Nothing needs to be done; remove one of the names if the order of files matters.";
 
     // References
     MISSING_PARENT = "TL0201" Error, "`if_sid` refers to a rule that does not exist",
@@ -278,9 +284,9 @@ codes! {
     NO_DESCRIPTION = "TL0701" Info, "a rule has no description",
         "Its alerts say `(null)` where the description stands.",
         "Add a `description`.";
-    GROUPS_RUN_TOGETHER = "TL0702" Warning, "the file group and the rule's group run together",
-        "They are joined with nothing between: `base` and `extra,` become `baseextra,`.",
-        "End the name of the file group with a comma.";
+    GROUPS_RUN_TOGETHER = "TL0702" Warning, "two groups run together",
+        "The file group and those of the rule are joined with nothing between: `base` and `extra,` become `baseextra,`, and nothing finds the rule by either.",
+        "End each of them with a comma.";
     BAD_SUPPRESSION = "TL0710" Warning, "a suppression can't be read",
         "A comment that begins with `tripline:` is meant to allow a finding; this one allows none.",
         "Write `<!-- tripline: allow TL0601 until 2027-01-31 because it is a short list -->`. `until` may be left out, the reason not. Errors can't be allowed.";
@@ -327,4 +333,7 @@ codes! {
     INTERNAL_DECODER = "TL0910" Info, "`decoded_as` names a decoder within OSSEC's program",
         "It belongs to what OSSEC's agents find by themselves, so no line of Tripline has it and the rule never holds.",
         "Nothing, if the rules must work in OSSEC too; otherwise remove the rule.";
+    ORDER_UNFILLED = "TL0911" Warning, "`order` names more fields than are captured",
+        "Each `( )` of a decoder's expression fills one field of its `order`, from left to right. What has none left stays empty, and a condition on a field that a line has not never holds.",
+        "Put `( )` around what each field is to hold, or remove the names.";
 }

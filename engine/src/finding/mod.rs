@@ -11,7 +11,7 @@ pub(crate) mod suppress;
 
 pub use codes::Code;
 pub use github::{Github, to_github};
-pub use render::{render, summary, to_json};
+pub use render::{explained_by, render, summary, to_json};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +108,21 @@ impl Finding {
     pub fn meant(self, near: Option<impl Into<String>>) -> Finding {
         let Some(near) = near.map(Into::into) else { return self };
         Finding { help: Some(format!("did you mean `{near}`?")), replacement: Some(near), ..self }
+    }
+
+    /// Its entry in the table of codes.
+    fn entry(&self) -> Option<&'static Code> {
+        codes::find(self.code)
+    }
+
+    /// Why it matters: what is said of this place, else of its code.
+    fn why(&self) -> Option<&str> {
+        self.note.as_deref().or_else(|| self.entry().map(|code| code.why))
+    }
+
+    /// What to do: what is said of this place, else of its code.
+    fn remedy(&self) -> Option<&str> {
+        self.help.as_deref().or_else(|| self.entry().map(|code| code.remedy))
     }
 
     /// The rule it is about.

@@ -197,7 +197,8 @@ fn composite(
         findings.push(
             Finding::new(&codes::OVERRULED, format!("`{}` has no effect", other.counts.element()))
                 .at(other.text.span(), format!("`{}` decides what is counted", counts.element()))
-                .rule(draft.id),
+                .rule(draft.id)
+                .help(format!("remove `{}`, or count both in rules of their own", other.counts.element())),
         );
     }
     if let (None, Some((_, span))) = (draft.frequency, draft.timeframe) {
@@ -248,6 +249,7 @@ fn hang_at(draft: &mut Draft, composite: &Composite, written: String) {
     if draft.also_under_root || draft.parents_unknown || draft.hung_by().is_some() {
         return;
     }
+    draft.hangs_by_count = true;
     match &composite.counts {
         Counts::Rule(id) => draft.parents.push(ParentId { id: *id, written, joined: false, span: composite.span }),
         Counts::Group(_) => draft.if_group = Some(Expression { text: written, span: composite.span }),
@@ -270,7 +272,8 @@ fn compared(
                     Finding::new(&codes::OVERRULED, format!("`{name}` contradicts `{before}`"))
                         .at(*span, "the later one counts")
                         .related(place, "no effect")
-                        .rule(draft.id),
+                        .rule(draft.id)
+                        .help(format!("remove `{name}` or `{before}`")),
                 );
             }
         };

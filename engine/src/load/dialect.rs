@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::elements::Occurrence;
 use super::text::Text;
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::pattern::Pcre2;
@@ -51,6 +52,29 @@ struct Slip {
     instead: Option<String>,
     /// What to do when it is not.
     advice: Option<&'static str>,
+}
+
+/// Looks at the pattern of elements that are joined, as [`look`]; what stands in one that is not closed is not known.
+pub(super) fn look_at(
+    elements: &[Occurrence<'_>],
+    dialect: Dialect,
+    text: &Text,
+    rule: Option<u32>,
+    findings: &mut Findings,
+) {
+    if !elements.iter().all(|occurrence| occurrence.element.closed) || !findings.looks_for_lints() {
+        return;
+    }
+    let name = &elements[0].element.name;
+    if text.value.is_empty() && !text.dropped {
+        findings.push(
+            Finding::new(&codes::FITS_EVERYTHING, format!("`{name}` is empty, and fits every text"))
+                .at(elements[0].element.tag, "asks for nothing")
+                .rule(rule)
+                .help("write what is meant, or remove the element".to_owned()),
+        );
+    }
+    look(name, dialect, text, rule, findings);
 }
 
 /// Looks at the pattern of an element, or of an attribute, that has been compiled.
@@ -311,8 +335,17 @@ fn escape_in_match(bytes: &[u8], place: usize) -> Option<Slip> {
             let is_repeated = end > place + 2;
             let parts_path =
                 |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b":.\\_-)%$~".contains(&byte);
+            let after = bytes.get(end).copied();
             let is_path = before.is_some_and(parts_path)
-                || bytes.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"\\_".contains(byte));
+                || after.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"\\_".contains(&byte));
+            // No folder is called `d` and stands behind a digit, or at the end of a text.
+            let is_after = |is: fn(&u8) -> bool| before.as_ref().is_some_and(is);
+            let is_digit =
+                next == b'd' && is_after(u8::is_ascii_digit) && after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+            let is_last = matches!(next, b'd' | b'w')
+                && is_after(u8::is_ascii_alphanumeric)
+                && after.is_none_or(|byte| byte == b'|' || byte == b'$');
+            let is_path = is_path && !is_digit && !is_last;
             let instead = (next == b's' && !is_repeated).then_some(" ");
             (is_repeated || !is_path).then(|| Slip::new(place..end, "a backslash and these characters", instead))
         }
@@ -542,6 +575,8 @@ mod tests {
             (r"a\|b", &[(r"\|", None)]),
             (r"port=\d+", &[(r"\d+", None)]),
             (r"failed \d times", &[(r"\d", None)]),
+            (r"^4\d\d", &[(r"\d", None), (r"\d", None)]),
+            (r"^cron\d", &[(r"\d", None)]),
             (r"to\s+be", &[(r"\s+", None)]),
             ("^(foo|bar) baz$", &[("^(foo|bar) baz$", Some("^foo baz$|^bar baz$"))]),
             ("(a|b) (c|d)", &[("(a|b)", None), ("(c|d)", None)]),
@@ -563,6 +598,8 @@ mod tests {
             r"C:\windows\system32\drivers",
             r"\\server\share",
             r"C:\$Recycle.Bin",
+            r"CORP\dave",
+            r"D:\w|C:\data1\done",
             "[drivers] failed",
             "[**] [1:",
             "(null)|(none)",

@@ -193,7 +193,7 @@ fn pattern(
     let name = &elements[0].element.name;
     match compile(&text.value) {
         Ok(test) => {
-            dialect::look(name, dialect, &text, draft.id, findings);
+            dialect::look_at(elements, dialect, &text, draft.id, findings);
             condition(draft, elements, test);
         }
         Err(error) => {
@@ -306,6 +306,21 @@ fn group(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findings
         );
     }
     draft.rule.group_text.push_str(&text.value);
+    let pairs = elements.iter().zip(&elements[1..]);
+    let parts = |text: &str, ends: bool| {
+        let last = if ends { text.chars().last() } else { text.chars().next() };
+        last.is_none_or(|character| matches!(character, ',' | ' '))
+    };
+    for (one, next) in pairs.filter(|(one, next)| !parts(&one.text.value, true) && !parts(&next.text.value, false)) {
+        let joined = format!("{}{}", one.text.value, next.text.value);
+        findings.push(
+            Finding::new(&codes::GROUPS_RUN_TOGETHER, format!("the groups become `{}`", shown(&joined)))
+                .at(next.text.span(), "joined with nothing between")
+                .related(one.text.span(), "the first one does not end with a comma")
+                .rule(draft.id)
+                .help(format!("write `<group>{},</group>`", shown(&one.text.value))),
+        );
+    }
 }
 
 /// One word in each element; later ones win.

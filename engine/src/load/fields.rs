@@ -82,7 +82,7 @@ pub(super) fn text_field(draft: &mut Draft, elements: &[Occurrence<'_>], finding
     };
     match pattern {
         Ok(pattern) => {
-            dialect::look(element, dialect, &text, draft.id, findings);
+            dialect::look_at(elements, dialect, &text, draft.id, findings);
             condition(draft, elements, Test::Field(FieldCondition::Text { element, field, pattern }));
         }
         Err(error) => findings.push(refused(element, &text, error, draft.id)),

@@ -129,8 +129,17 @@ impl Loaded {
             let same = new.parents.iter().map(|parent| parent.id).eq(old.parents.iter().map(|parent| parent.id))
                 && Wanted::of(&new) == Wanted::of(old);
             if !same {
+                let message = match new.hangs_by_count {
+                    true => {
+                        let element = if new.parents.is_empty() { "if_matched_group" } else { "if_matched_sid" };
+                        format!(
+                            "`{element}` of a rule that overwrites changes what is counted, and not where the rule hangs"
+                        )
+                    }
+                    false => format!("`{element}` of a rule that overwrites has no effect"),
+                };
                 findings.push(
-                    Finding::new(&codes::VALUE_IGNORED, format!("`{element}` of a rule that overwrites has no effect"))
+                    Finding::new(&codes::VALUE_IGNORED, message)
                         .at(span, "the rule stays where it hangs")
                         .related(old.rule.span, "overwritten")
                         .rule(new.id)
@@ -230,15 +239,22 @@ impl Loaded {
     }
 
     fn count_places(&mut self, draft: &mut Draft, findings: &mut Findings) {
+        let told = self.places > PLACES_MAX;
         self.places += draft.found_parents.len();
         if self.places > PLACES_MAX {
             let more = std::mem::take(&mut draft.found_parents).len();
             draft.parents_unknown = true;
+            // The first one is enough: whatever follows is too much as well.
+            if told {
+                return;
+            }
             let span = draft.hung_by().map_or(draft.rule.span, |(_, span)| span);
             findings.push(
                 Finding::new(&codes::TOO_MANY_PLACES, format!("rules hang in more than {PLACES_MAX} places"))
                     .at(span, format!("{more} more"))
-                    .rule(draft.id),
+                    .rule(draft.id)
+                    .note("what follows is not hung at all")
+                    .help("use `if_sid`, or narrow the group".to_owned()),
             );
         }
     }

@@ -41,13 +41,13 @@ fn expression(
 /// The expression of some elements that are joined. `None` when it can't be compiled; a finding says so.
 pub(super) fn compile(draft: &Draft, elements: &[Occurrence<'_>], findings: &mut Findings) -> Option<Pcre2> {
     let text = joined(elements);
-    let name = &elements[0].element.name;
     match Pcre2::new(&text.value) {
         Ok(pattern) => {
-            dialect::look(name, Dialect::Pcre2, &text, draft.id, findings);
+            dialect::look_at(elements, Dialect::Pcre2, &text, draft.id, findings);
             Some(pattern)
         }
         Err(error) => {
+            let name = &elements[0].element.name;
             let code = if error.unsupported { &codes::NOT_SUPPORTED } else { &codes::BAD_PATTERN };
             findings.push(
                 Finding::new(code, format!("`{name}` can't be compiled: {}", error.message))
