@@ -50,8 +50,9 @@ impl SourceFile {
     /// The line and column of a byte offset.
     pub fn line_column(&self, offset: u32) -> LineColumn {
         let upto = &self.text[..(offset as usize).min(self.text.len())];
-        let line_start = upto.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let line = upto.iter().filter(|b| **b == b'\n').count() as u32 + 1;
+        let line_start = memchr::memrchr(b'\n', upto).map_or(0, |at| at + 1);
+        // Files may have megabytes, and reports hundreds of places at their ends.
+        let line = memchr::memchr_iter(b'\n', upto).count() as u32 + 1;
         let column = match std::str::from_utf8(&upto[line_start..]) {
             Ok(text) => text.chars().count(),
             Err(_) => upto.len() - line_start,

@@ -17,9 +17,9 @@ fn a_finding_is_one_annotation_and_one_row() {
     );
     assert_eq!(
         annotations,
-        "::error file=rules/a%2Cb.xml,line=3,col=13,endLine=3,endColumn=17,title=TL0201::there is no rule 5300%0Ahelp: did \
-         you mean `530`?\n::notice file=rules/a%2Cb.xml,line=2,col=3,endLine=2,endColumn=31,title=TL0701::the rule has no \
-         description%0Anote: its alerts say `(null)` instead\n"
+        "::error file=rules/a%2Cb.xml,line=3,col=13,endLine=3,endColumn=17,title=TL0201::there is no rule 5300%0Anote: The \
+         rule would hang nowhere and never be tried.%0Ahelp: did you mean `530`?\n::notice file=rules/a%2Cb.xml,line=2,col=3,endLine=2,endColumn=31,title=TL0701::the rule has no \
+         description%0Anote: its alerts say `(null)` instead%0Ahelp: Add a `description`.\n"
     );
     assert_eq!(
         summary,

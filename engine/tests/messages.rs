@@ -18,7 +18,7 @@ is worth knowing.
 
 `--format json` prints one object, `{"schema":"tripline/check/1","summary":{...},"findings":[...]}`. A finding has `code`, `severity`, `message`,
 `file`, `span` (first byte and one past the last, each with line and column), `label` (what is said of this place), `labels` (further places),
-`rule_id`, `note` (why it matters), `help` (what to do) and `fix`: where a slip of the finger is likely, the bytes of the file to replace
+`rule_id`, `note` (why it matters here), `help` (what to do here), `explanation` (`why` and `remedy`, what stands here of its code) and `fix`: where a slip of the finger is likely, the bytes of the file to replace
 and what to put there. It is a guess (`"applicability":"maybe"`). A finding about no place has neither `file` nor `span` nor `label`.
 "#;
 

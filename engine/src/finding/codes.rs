@@ -89,11 +89,14 @@ codes! {
         "It says which commands run and which rules are loaded; what can't be understood would be missing from them.",
         "Correct the line.";
     OSSEC_CONF_PART = "TL0018" Warning, "a part of OSSEC's configuration has no effect, or another one than it seems",
-        "Of OSSEC's configuration Tripline reads commands, rules, decoders and lists.",
+        "Of OSSEC's configuration Tripline reads commands, rules, decoders, lists and the levels of alerts; settings go before it.",
         "Correct or remove the part, or allow this code if OSSEC itself needs it.";
     ENTITY = "TL0019" Warning, "an entity or a declaration of XML stands for itself",
         "OSSEC's rule files have neither: `&lt;` is a text of four characters, and whatever begins with `<!` is a comment. A condition that is written so does not fit what it seems to.",
         "Write the character itself: `>`, `&`, `\"`; for `<` write `\\<`, in `regex` and not in `match`. If the text with `&` is meant, allow this code there.";
+    COMMANDS_ERROR = "TL0020" Error, "the commands can't be used",
+        "Rules judge the outputs of commands, so `run` refuses to start without a sound list of them. Nothing is said of what else depends on their names.",
+        "Correct the file of commands, the `[[command]]` tables of the settings, or OSSEC's configuration.";
 
     // Ids
     DUPLICATE_ID = "TL0101" Error, "two rules have one id",
@@ -114,6 +117,9 @@ codes! {
     EMPTY_FILE = "TL0106" Warning, "a file holds no rules or decoders",
         "A file that is named is meant to bring something; one that is empty was perhaps cut off.",
         "Write the file anew, or remove it or what names it.";
+    FILE_NAMED_TWICE = "TL0107" Info, "a file is named twice",
+        "Flags, settings or OSSEC's configuration name it, or a directory that holds it, more than once. It is loaded once, where it is first named: twice, each of its ids and decoders would be there twice.",
+        "Nothing needs to be done; remove one of the names if the order of files matters.";
 
     // References
     MISSING_PARENT = "TL0201" Error, "`if_sid` refers to a rule that does not exist",
@@ -146,6 +152,9 @@ codes! {
     TOO_MANY_PLACES = "TL0210" Error, "rules hang in too many places",
         "By `if_group` and `if_level` a rule hangs under each rule that they find. The number of places is bounded so that no rule set can take all memory.",
         "Use `if_sid`, or narrow the group.";
+    PARENTS_BEHIND = "TL0211" Info, "rules of a group stand behind one that asks for it",
+        "As in OSSEC `if_group` and `if_matched_group` find the rules that are loaded before; those behind are no parents, and their results do not count. Only when there is none before are those behind taken.",
+        "Load the file behind those that hold the group, or hang the rule by `if_sid`, which finds rules anywhere.";
 
     // Attributes and elements
     UNKNOWN_ELEMENT = "TL0301" Error, "an element is unknown",
@@ -211,6 +220,15 @@ codes! {
     CONTRADICTION = "TL0322" Warning, "two parts of a rule contradict each other",
         "One of them has no effect, and it may be the one that was meant.",
         "Remove the one that is not meant.";
+    OTHER_DIALECT = "TL0323" Warning, "a pattern is written in another dialect",
+        "`match` knows literal texts, `|`, and `^` and `$` at the ends of an alternative. `regex` has `\\w`, `\\d`, `\\s`, `\\.` for any character, and `+` and `*` behind such an escape. Signs of other regular expressions stand for themselves, so the pattern loads, and fits other texts than it seems to: mostly none.",
+        "Write it as the dialect has it, or use `match_pcre2`, `pcre2` or the `_pcre2` twin of a field, where it means what it seems to. If the characters themselves are meant, allow this code there.";
+    LINE_BREAK = "TL0324" Warning, "a pattern holds a line break",
+        "White space in a pattern counts. No line of a log or of a `command` holds a line break, and the output of a `full_command` has to have the same one, with the same indentation.",
+        "Write the pattern in one line. Long lists of alternatives can be written as several elements, which are joined with nothing between: end each but the last with `|`.";
+    FITS_EVERYTHING = "TL0325" Warning, "an alternative fits every text",
+        "A `|` at the start or the end, or two side by side, make an empty alternative, and that fits everything: the others ask for nothing.",
+        "Remove the `|`, or the alternative.";
 
     // State and scope
     NO_CHANGE = "TL0401" Error, "a condition on a change has no change to ask about",
@@ -239,6 +257,9 @@ codes! {
     OVERRULED = "TL0436" Warning, "an element about earlier events is overruled by another",
         "Only one of them counts.",
         "Remove the other.";
+    COUNTED_APART = "TL0437" Warning, "a count of a group leaves out rules of it",
+        "As in OSSEC a result counts in one place: a rule that some `if_matched_sid` names is no longer counted by an `if_matched_group`. The rule counts fewer events than it seems to, and may never hold.",
+        "Count them by `if_matched_regex`, or count the group alone. Where an `if_matched_sid` beside it is needed, write one for each rule of the group.";
 
     // Reachability
     NEVER_REACHED = "TL0501" Warning, "a rule is never reached",
@@ -266,9 +287,9 @@ codes! {
     NO_DESCRIPTION = "TL0701" Info, "a rule has no description",
         "Its alerts say `(null)` where the description stands.",
         "Add a `description`.";
-    GROUPS_RUN_TOGETHER = "TL0702" Warning, "the file group and the rule's group run together",
-        "They are joined with nothing between: `base` and `extra,` become `baseextra,`.",
-        "End the name of the file group with a comma.";
+    GROUPS_RUN_TOGETHER = "TL0702" Warning, "two groups run together",
+        "The file group and those of the rule are joined with nothing between: `base` and `extra,` become `baseextra,`, and nothing finds the rule by either.",
+        "End each of them with a comma.";
     BAD_SUPPRESSION = "TL0710" Warning, "a suppression can't be read",
         "A comment that begins with `tripline:` is meant to allow a finding; this one allows none.",
         "Write `<!-- tripline: allow TL0601 until 2027-01-31 because it is a short list -->`. `until` may be left out, the reason not. Errors can't be allowed.";
@@ -315,4 +336,7 @@ codes! {
     INTERNAL_DECODER = "TL0910" Info, "`decoded_as` names a decoder within OSSEC's program",
         "It belongs to what OSSEC's agents find by themselves, so no line of Tripline has it and the rule never holds.",
         "Nothing, if the rules must work in OSSEC too; otherwise remove the rule.";
+    ORDER_UNFILLED = "TL0911" Warning, "`order` names more fields than are captured",
+        "Each `( )` of a decoder's expression fills one field of its `order`, from left to right. What has none left stays empty, and a condition on a field that a line has not never holds.",
+        "Put `( )` around what each field is to hold, or remove the names.";
 }

@@ -68,7 +68,7 @@ fn annotate(out: &mut String, finding: &Finding, files: &[SourceFile]) {
     }
     properties.push(format!("title={}", property(finding.code)));
     let mut message = finding.message.clone();
-    for (word, text) in [("note", &finding.note), ("help", &finding.help)] {
+    for (word, text) in [("note", finding.why()), ("help", finding.remedy())] {
         if let Some(text) = text {
             let _ = write!(message, "\n{word}: {text}");
         }

@@ -11,7 +11,7 @@ pub(crate) mod suppress;
 
 pub use codes::Code;
 pub use github::{Github, to_github};
-pub use render::{render, summary, to_json};
+pub use render::{explained_by, render, summary, to_json};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +110,21 @@ impl Finding {
         Finding { help: Some(format!("did you mean `{near}`?")), replacement: Some(near), ..self }
     }
 
+    /// Its entry in the table of codes.
+    fn entry(&self) -> Option<&'static Code> {
+        codes::find(self.code)
+    }
+
+    /// Why it matters: what is said of this place, else of its code.
+    fn why(&self) -> Option<&str> {
+        self.note.as_deref().or_else(|| self.entry().map(|code| code.why))
+    }
+
+    /// What to do: what is said of this place, else of its code.
+    fn remedy(&self) -> Option<&str> {
+        self.help.as_deref().or_else(|| self.entry().map(|code| code.remedy))
+    }
+
     /// The rule it is about.
     pub fn rule(mut self, id: Option<u32>) -> Finding {
         self.rule = id;
@@ -122,6 +137,8 @@ impl Finding {
 pub(crate) struct Findings {
     list: Vec<Finding>,
     errors: usize,
+    /// Somebody reads them who wants to know what is probably not meant, too.
+    lints: bool,
     /// What was said of each file (`None` for what is about no file), errors apart: however much else there is to say, no
     /// error is left out for it.
     files: BTreeMap<(Option<u32>, bool), FileCount>,
@@ -138,6 +155,16 @@ struct FileCount {
 pub const FINDINGS_PER_FILE_MAX: usize = 500;
 
 impl Findings {
+    /// For somebody who wants to know what is probably not meant, too.
+    pub fn with_lints() -> Findings {
+        Findings { lints: true, ..Findings::default() }
+    }
+
+    /// Whether to look for what is probably not meant: that takes time.
+    pub fn looks_for_lints(&self) -> bool {
+        self.lints
+    }
+
     pub fn push(&mut self, finding: Finding) {
         let is_error = finding.severity == Severity::Error;
         self.errors += usize::from(is_error);

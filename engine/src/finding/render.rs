@@ -1,5 +1,6 @@
 //! Findings as text for people and as JSON for programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -16,14 +17,27 @@ const LINE_CHARS_MAX: usize = 140;
 const SHORTEST: usize = 8;
 
 /// All findings as text, each with its place and the marked lines, a blank line behind each. Control characters of
-/// rule text are escaped, so that a rule file can't drive a terminal.
+/// rule text are escaped, so that a rule file can't drive a terminal. The first one of a code says why it matters and what
+/// to do even where there is nothing to say of its place in particular.
 pub fn render(findings: &[Finding], files: &[SourceFile]) -> String {
     let mut out = String::new();
+    let mut told = BTreeSet::new();
     for finding in findings {
+        let is_first = told.insert(finding.code);
         // Writing to a String can't fail.
-        let _ = write_finding(&mut out, finding, files);
+        let _ = write_finding(&mut out, finding, is_first, files);
     }
     out
+}
+
+/// What to type to read more about the codes of these findings: a line, when there are any.
+pub fn explained_by(findings: &[Finding]) -> Option<String> {
+    let codes: BTreeSet<&str> = findings.iter().map(|finding| finding.code).collect();
+    let mut codes = codes.into_iter();
+    let first = codes.next()?;
+    let others: Vec<&str> = codes.collect();
+    let others = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
+    Some(format!("explained by `tripline check --explain {first}`{others}"))
 }
 
 /// The last line: `checked N rules in M files: E errors, W warnings`.
@@ -74,6 +88,7 @@ fn finding_json(finding: &Finding, files: &[SourceFile]) -> Value {
     value["labels"] = labels.collect();
     value["note"] = json!(finding.note);
     value["help"] = json!(finding.help);
+    value["explanation"] = json!(finding.entry().map(|code| json!({"why": code.why, "remedy": code.remedy})));
     value["fix"] = json!(finding.span.zip(finding.replacement.as_ref()).map(|(span, text)| {
         // A guess: what it replaces is wrong, and that it is meant is likely.
         json!({"applicability": "maybe", "edits": [{"start": span.start, "end": span.end, "text": text}]})
@@ -90,7 +105,7 @@ fn place_json(span: Span, files: &[SourceFile]) -> Value {
     json!({"file": file.name, "span": {"start": point(span.start), "end": point(span.end)}})
 }
 
-fn write_finding(out: &mut String, finding: &Finding, files: &[SourceFile]) -> std::fmt::Result {
+fn write_finding(out: &mut String, finding: &Finding, is_first: bool, files: &[SourceFile]) -> std::fmt::Result {
     writeln!(out, "{}[{}]: {}", finding.severity.as_str(), finding.code, escaped(&finding.message))?;
     let places: Vec<(Span, &str, char)> = finding
         .span
@@ -107,7 +122,11 @@ fn write_finding(out: &mut String, finding: &Finding, files: &[SourceFile]) -> s
         let arrow = if at == 0 { "-->" } else { ":::" };
         write_place(out, *span, label, *mark, arrow, width, files)?;
     }
-    for (word, text) in [("note", &finding.note), ("help", &finding.help)] {
+    let (note, help) = match is_first {
+        true => (finding.why(), finding.remedy()),
+        false => (finding.note.as_deref(), finding.help.as_deref()),
+    };
+    for (word, text) in [("note", note), ("help", help)] {
         if let Some(text) = text {
             writeln!(out, "{:width$} = {word}: {}", "", escaped(text))?;
         }
@@ -150,8 +169,8 @@ impl Excerpt {
     fn of(text: &[u8], span: Span) -> Excerpt {
         let start = (span.start as usize).min(text.len());
         let end = (span.end as usize).clamp(start, text.len());
-        let line_start = text[..start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line_end = text[start..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| start + at);
+        let line_start = memchr::memrchr(b'\n', &text[..start]).map_or(0, |at| at + 1);
+        let line_end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |at| start + at);
         // A place of several lines is marked to the end of its first.
         let end = end.min(line_end);
         let mut before = shown(&text[line_start..start]);

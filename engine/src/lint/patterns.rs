@@ -9,7 +9,10 @@ use crate::ruleset::Test;
 const LITERAL_BYTES_MIN: usize = 3;
 
 pub(super) fn lint(tree: &Tree, findings: &mut Findings) {
-    for rule in own_rules(tree) {
+    // What is said of a pattern already says why it never fits, or has no literal.
+    let said: Vec<_> =
+        [codes::OTHER_DIALECT.code, codes::FITS_EVERYTHING.code].map(|code| findings.rules_with(code)).into();
+    for rule in own_rules(tree).filter(|rule| !said.iter().any(|rules| rules.contains(&rule.id))) {
         let mut first_pattern = None;
         let mut has_literal = false;
         for condition in &rule.conditions {

@@ -1,6 +1,7 @@
 //! The elements that are Tripline's own: facts of the run, `check_diff`'s normaliser, conditions on what changed, and
 //! `ignore_key`.
 
+use super::dialect::{self, Dialect};
 use super::draft::Draft;
 use super::elements::{Nested, Occurrence, joined, none_of, whole};
 use super::text::Text;
@@ -120,13 +121,14 @@ pub(super) fn patterns(draft: &mut Draft, elements: &[Occurrence<'_>], findings:
         }
     }
     for (name, lines, first, text) in groups {
-        let pattern = match name {
-            "match" => OsMatch::new(&text.value).map(LinePattern::Match),
-            "regex" => OsRegex::new(&text.value).map(LinePattern::Regex),
-            _ => linear_pcre2(&text.value).map(LinePattern::Pcre2),
+        let (dialect, pattern) = match name {
+            "match" => (Dialect::Match, OsMatch::new(&text.value).map(LinePattern::Match)),
+            "regex" => (Dialect::Regex, OsRegex::new(&text.value).map(LinePattern::Regex)),
+            _ => (Dialect::Pcre2, linear_pcre2(&text.value).map(LinePattern::Pcre2)),
         };
         match pattern {
             Ok(pattern) => {
+                dialect::look(name, dialect, &text, draft.id, findings);
                 let test = ChangeTest::AnyLine(lines, pattern);
                 draft.rule.on_change.push(ChangeCondition { test, span: whole(first) });
             }
@@ -175,7 +177,10 @@ pub(super) fn need_a_change(drafts: &[Draft], children: &[Vec<RuleIndex>], findi
 pub(super) fn ignore_key(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findings) {
     let text = joined(elements);
     match OsRegex::new(&text.value) {
-        Ok(pattern) => draft.rule.ignore_key = Some(pattern),
+        Ok(pattern) => {
+            dialect::look("ignore_key", Dialect::Regex, &text, draft.id, findings);
+            draft.rule.ignore_key = Some(pattern);
+        }
         Err(error) => findings.push(bad_pattern(draft, "ignore_key", &text, error)),
     }
     if draft.rule.ignore_seconds == 0 {
@@ -258,7 +263,10 @@ fn skip_header(draft: &Draft, text: &Text, findings: &mut Findings) -> Option<St
 }
 
 fn line_regex(draft: &Draft, name: &str, text: &Text, findings: &mut Findings) -> Option<OsRegex> {
-    OsRegex::new(&text.value).map_err(|error| findings.push(bad_pattern(draft, name, text, error))).ok()
+    let pattern =
+        OsRegex::new(&text.value).map_err(|error| findings.push(bad_pattern(draft, name, text, error))).ok()?;
+    dialect::look(name, Dialect::Regex, text, draft.id, findings);
+    Some(pattern)
 }
 
 fn replace(draft: &Draft, step: &Occurrence<'_>, findings: &mut Findings) -> Option<Step> {

@@ -113,7 +113,11 @@ pub(super) fn only_text(element: &Element, findings: &mut Findings) {
                     format!("`{}` stands inside of `{}`", shown(&child.name), element.name),
                 )
                 .at(child.tag, "only text may stand here")
-                .related(element.name_span, "in this element"),
+                .related(element.name_span, "in this element")
+                .help(match element.texts.iter().any(|text| text.end > text.start) {
+                    true => format!("end `{}` before it, or write `\\<` if a `<` is meant", element.name),
+                    false => format!("`{}` holds a text alone: put `{}` beside it", element.name, shown(&child.name)),
+                }),
             );
         }
     }

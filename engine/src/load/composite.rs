@@ -3,9 +3,10 @@
 //! Elements are read into [`Written`]; [`finish`] makes of it what the rule remembers; when all rules are known,
 //! [`plan`] finds what must be recorded of whose results.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::Orphans;
+use super::dialect::{self, Dialect};
 use super::draft::{Draft, Expression, ParentId};
 use super::elements::{Occurrence, joined, none_of, whole};
 use super::number::number;
@@ -93,7 +94,11 @@ fn counted_by_pattern(
 ) {
     let text = joined(elements);
     match compile(&text.value) {
-        Ok(counts) => draft.memory.counts.push(Counting { counts, text }),
+        Ok(counts) => {
+            let dialect = if let Counts::Regex(_) = counts { Dialect::Regex } else { Dialect::Match };
+            dialect::look(counts.element(), dialect, &text, draft.id, findings);
+            draft.memory.counts.push(Counting { counts, text });
+        }
         Err(error) => {
             let name = &elements[0].element.name;
             draft.memory.broken = true;
@@ -192,7 +197,8 @@ fn composite(
         findings.push(
             Finding::new(&codes::OVERRULED, format!("`{}` has no effect", other.counts.element()))
                 .at(other.text.span(), format!("`{}` decides what is counted", counts.element()))
-                .rule(draft.id),
+                .rule(draft.id)
+                .help(format!("remove `{}`, or count both in rules of their own", other.counts.element())),
         );
     }
     if let (None, Some((_, span))) = (draft.frequency, draft.timeframe) {
@@ -243,6 +249,7 @@ fn hang_at(draft: &mut Draft, composite: &Composite, written: String) {
     if draft.also_under_root || draft.parents_unknown || draft.hung_by().is_some() {
         return;
     }
+    draft.hangs_by_count = true;
     match &composite.counts {
         Counts::Rule(id) => draft.parents.push(ParentId { id: *id, written, joined: false, span: composite.span }),
         Counts::Group(_) => draft.if_group = Some(Expression { text: written, span: composite.span }),
@@ -265,7 +272,8 @@ fn compared(
                     Finding::new(&codes::OVERRULED, format!("`{name}` contradicts `{before}`"))
                         .at(*span, "the later one counts")
                         .related(place, "no effect")
-                        .rule(draft.id),
+                        .rule(draft.id)
+                        .help(format!("remove `{name}` or `{before}`")),
                 );
             }
         };
@@ -359,8 +367,13 @@ pub(super) fn plan(
 ) -> Histories {
     let mut histories = Histories::default();
     let counts = |draft: &Draft| draft.rule.memory.composite.as_ref().map(|composite| composite.counted_rule());
-    // A rule that is counted by its id is not counted with its group, as in OSSEC.
-    let by_itself: BTreeSet<u32> = drafts.iter().filter_map(|draft| counts(draft)?).collect();
+    // A rule that is counted by its id is not counted with its group, as in OSSEC. By id: who counts it, where.
+    let mut by_itself: BTreeMap<u32, (u32, Span)> = BTreeMap::new();
+    for draft in drafts.iter() {
+        if let (Some(id), Some(composite)) = (counts(draft).flatten(), &draft.rule.memory.composite) {
+            by_itself.entry(id).or_insert((draft.rule.id, composite.span));
+        }
+    }
     for at in 0..drafts.len() {
         let Some(composite) = &drafts[at].rule.memory.composite else { continue };
         let id = drafts[at].rule.id;
@@ -371,13 +384,20 @@ pub(super) fn plan(
                 (Counted::Rule(*rule), source.into_iter().collect())
             }
             Counts::Group(group) => {
-                let fits = |draft: &Draft| {
-                    group.is_match(draft.rule.group_text.as_bytes())
-                        && draft.id.is_some_and(|id| !by_itself.contains(&id))
-                };
                 let end = if drafts[at].finds_later { drafts.len() } else { at };
-                let sources: Vec<usize> = (0..end).filter(|source| *source != at && fits(&drafts[*source])).collect();
+                let of_group =
+                    |other: &usize| *other != at && group.is_match(drafts[*other].rule.group_text.as_bytes());
+                let is_counted_apart = |other: &usize| drafts[*other].id.is_some_and(|id| by_itself.contains_key(&id));
+                let (apart, sources): (Vec<usize>, Vec<usize>) = (0..end).filter(of_group).partition(is_counted_apart);
                 let may_be_recorded = |source: &usize| is_recorded(&drafts[*source]) || drafts[*source].broken;
+                let lost: Vec<u32> = apart
+                    .iter()
+                    .filter(|lost| is_recorded(&drafts[**lost]))
+                    .map(|lost| drafts[*lost].rule.id)
+                    .collect();
+                if findings.looks_for_lints() && sources.iter().any(may_be_recorded) && !lost.is_empty() {
+                    findings.push(counted_apart(&drafts[at], composite.span, &lost, &by_itself));
+                }
                 if !sources.iter().any(may_be_recorded) && !drafts[at].parents_unknown {
                     findings.push(
                         Finding::new(&codes::COUNTS_NOTHING, "no rule before this one gives results to count")
@@ -407,6 +427,27 @@ pub(super) fn plan(
         }
     }
     histories
+}
+
+/// Of a rule that counts a group: some rules of the group are counted by their id elsewhere, and only there.
+fn counted_apart(draft: &Draft, span: Span, lost: &[u32], by_itself: &BTreeMap<u32, (u32, Span)>) -> Finding {
+    const SHOWN_MAX: usize = 8;
+    let ids = lost.iter().take(SHOWN_MAX).map(|id| match by_itself.get(id) {
+        Some((by, _)) => format!("{id} (by {by})"),
+        None => id.to_string(),
+    });
+    let more = if lost.len() > SHOWN_MAX { ", ..." } else { "" };
+    let (what, verb) = if lost.len() == 1 { ("a rule", "is") } else { ("rules", "are") };
+    let message = format!("results of {what} of this group do not count here, as an `if_matched_sid` counts them");
+    let finding = Finding::new(&codes::COUNTED_APART, message)
+        .at(span, format!("{} of its rules {verb} counted apart", lost.len()))
+        .rule(draft.id)
+        .note(format!("a result counts in one place, as in OSSEC: {}{more}", ids.collect::<Vec<_>>().join(", ")))
+        .help("count the lines themselves by `if_matched_regex`, or each rule of the group by an `if_matched_sid` of its own".to_owned());
+    match lost.first().and_then(|id| by_itself.get(id)) {
+        Some((by, place)) => finding.related(*place, format!("rule {by} counts {}", lost[0])),
+        None => finding,
+    }
 }
 
 /// The history that a composite rule counts in, made to hold what it needs.

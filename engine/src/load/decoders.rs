@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::budget::Budget;
 use super::checks;
+use super::dialect::{self, Dialect};
 use super::text::{Text, Texts};
 use crate::decoder::{Decoder, Decoders, Expression, Extract, Field, FirstSeen, KnownField};
 use crate::decoder::{Offset, Prematch, ProgramPattern, Top};
@@ -185,6 +186,32 @@ impl Parts {
     fn first_of(&self, names: &[&str]) -> Option<&Part> {
         names.iter().find_map(|name| self.get(name))
     }
+}
+
+/// How many groups an expression has that capture. `None` where it can't be told from its text.
+fn group_count(pattern: &str, is_pcre2: bool) -> Option<usize> {
+    // A group that counts its alternatives anew, and texts in which nothing is a sign.
+    if is_pcre2 && ["(?|", r"\Q", "(?x"].iter().any(|sign| pattern.contains(sign)) {
+        return None;
+    }
+    let (mut groups, mut in_class) = (0, false);
+    let mut bytes = pattern.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => {
+                bytes.next();
+            }
+            b'[' if is_pcre2 => in_class = true,
+            b']' => in_class = false,
+            b'(' if !in_class => {
+                let rest = &pattern[at + 1..];
+                let is_named = rest.starts_with("?'") || rest.starts_with("?P<");
+                groups += usize::from(!is_pcre2 || is_named || !rest.starts_with(['?', '*']));
+            }
+            _ => {}
+        }
+    }
+    Some(groups)
 }
 
 impl Reader<'_> {
@@ -467,7 +494,8 @@ impl Reader<'_> {
             "program_name" => OsMatch::new(text).map(ProgramPattern::OsMatch),
             _ => Pcre2::new(text).map(ProgramPattern::Pcre2),
         };
-        self.good(part, pattern)
+        let dialect = if part.name == "program_name" { Dialect::Match } else { Dialect::Pcre2 };
+        self.good(part, dialect, pattern)
     }
 
     fn prematch(&mut self, parts: &Parts) -> Option<Prematch> {
@@ -480,7 +508,11 @@ impl Reader<'_> {
         let part = self.form(parts, "regex", "pcre2")?;
         let offset = self.offset(part, parts, &["after_parent", "after_prematch", "after_regex"]);
         let pattern = self.expression(part);
-        let order = self.order(parts.get("order")?);
+        let order_part = parts.get("order")?;
+        let order = self.order(order_part);
+        if let (Some(pattern), true) = (&pattern, self.findings.looks_for_lints()) {
+            self.enough_groups(part, pattern, order_part, order.len());
+        }
         Some(Extract { pattern: pattern?, offset, order })
     }
 
@@ -509,10 +541,33 @@ impl Reader<'_> {
             "prematch" | "regex" => OsRegex::new(text).map(Expression::OsRegex),
             _ => Pcre2::new(text).map(Expression::Pcre2),
         };
-        self.good(part, pattern)
+        let dialect = if matches!(pattern, Ok(Expression::OsRegex(_))) { Dialect::Regex } else { Dialect::Pcre2 };
+        self.good(part, dialect, pattern)
     }
 
-    fn good<T>(&mut self, part: &Part, pattern: Result<T, PatternError>) -> Option<T> {
+    /// Reports fields of `order` that no group is left for.
+    fn enough_groups(&mut self, part: &Part, pattern: &Expression, order: &Part, fields: usize) {
+        let Some(groups) = group_count(&part.text.value, matches!(pattern, Expression::Pcre2(_))) else { return };
+        if groups >= fields {
+            return;
+        }
+        let message = match (fields, groups) {
+            (_, 0) => format!("`order` has nothing to take: the `{}` has no `( )`", part.name),
+            _ => format!("`order` names {fields} fields, and the `{}` has {groups} `( )`", part.name),
+        };
+        self.findings.push(
+            Finding::new(&codes::ORDER_UNFILLED, message)
+                .at(order.text.span(), "the last ones stay empty")
+                .related(part.text.span(), "each `( )` fills one field")
+                .note("a condition on a field that a line has not never holds")
+                .help("put `( )` around what each field is to hold, in the order of their names".to_owned()),
+        );
+    }
+
+    fn good<T>(&mut self, part: &Part, dialect: Dialect, pattern: Result<T, PatternError>) -> Option<T> {
+        if pattern.is_ok() {
+            dialect::look(part.name, dialect, &part.text, None, self.findings);
+        }
         pattern
             .map_err(|error| {
                 self.findings.push(

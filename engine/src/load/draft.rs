@@ -24,6 +24,8 @@ pub(crate) struct Draft {
     pub if_level: Option<(u32, Span)>,
     /// The ids that `if_group` or `if_level` found.
     pub found_parents: Vec<u32>,
+    /// The rule does not say where it hangs, and so hangs under what it counts.
+    pub hangs_by_count: bool,
     /// They find none before the rule, so those behind it are its parents.
     pub finds_later: bool,
     /// Its place among its siblings: those with a higher one are tried before it. From its level, as it was when the rule

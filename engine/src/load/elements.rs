@@ -4,6 +4,7 @@
 //! in the evaluation. The table stands in the order in which OSSEC tests conditions, and conditions are compiled in
 //! the table's order.
 
+use super::dialect::{self, Dialect};
 use super::draft::{Draft, Expression, ParentId};
 use super::number::number;
 use super::text::Text;
@@ -174,23 +175,27 @@ fn decoded_as(draft: &mut Draft, elements: &[Occurrence<'_>], _: &mut Findings) 
 }
 
 fn match_(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findings) {
-    pattern(draft, elements, findings, |text| OsMatch::new(text).map(Test::Match));
+    pattern(draft, elements, Dialect::Match, findings, |text| OsMatch::new(text).map(Test::Match));
 }
 
 fn regex(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findings) {
-    pattern(draft, elements, findings, |text| OsRegex::new(text).map(Test::Regex));
+    pattern(draft, elements, Dialect::Regex, findings, |text| OsRegex::new(text).map(Test::Regex));
 }
 
 fn pattern(
     draft: &mut Draft,
     elements: &[Occurrence<'_>],
+    dialect: Dialect,
     findings: &mut Findings,
     compile: impl Fn(&str) -> Result<Test, PatternError>,
 ) {
     let text = joined(elements);
     let name = &elements[0].element.name;
     match compile(&text.value) {
-        Ok(test) => condition(draft, elements, test),
+        Ok(test) => {
+            dialect::look_at(elements, dialect, &text, draft.id, findings);
+            condition(draft, elements, test);
+        }
         Err(error) => {
             let span = text.span_of(error.start..error.end);
             findings.push(
@@ -301,6 +306,21 @@ fn group(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findings
         );
     }
     draft.rule.group_text.push_str(&text.value);
+    let pairs = elements.iter().zip(&elements[1..]);
+    let parts = |text: &str, ends: bool| {
+        let last = if ends { text.chars().last() } else { text.chars().next() };
+        last.is_none_or(|character| matches!(character, ',' | ' '))
+    };
+    for (one, next) in pairs.filter(|(one, next)| !parts(&one.text.value, true) && !parts(&next.text.value, false)) {
+        let joined = format!("{}{}", one.text.value, next.text.value);
+        findings.push(
+            Finding::new(&codes::GROUPS_RUN_TOGETHER, format!("the groups become `{}`", shown(&joined)))
+                .at(next.text.span(), "joined with nothing between")
+                .related(one.text.span(), "the first one does not end with a comma")
+                .rule(draft.id)
+                .help(format!("write `<group>{},</group>`", shown(&one.text.value))),
+        );
+    }
 }
 
 /// One word in each element; later ones win.

@@ -1,5 +1,6 @@
 //! The elements of rules that ask for fields of a line.
 
+use super::dialect::{self, Dialect};
 use super::draft::Draft;
 use super::elements::{Occurrence, condition, joined, none_of, whole};
 use crate::address::AddressEntry;
@@ -61,7 +62,7 @@ pub(super) fn text_field(draft: &mut Draft, elements: &[Occurrence<'_>], finding
         return;
     };
     let text = joined(elements);
-    let (element, pattern) = if name.ends_with(PCRE2) {
+    let (element, dialect, pattern) = if name.ends_with(PCRE2) {
         let beside = draft.rule.conditions.iter().find(|condition| condition.test.name() == plain);
         // With `url` both forms count.
         if let (Some(beside), false) = (beside, plain == "url") {
@@ -75,12 +76,15 @@ pub(super) fn text_field(draft: &mut Draft, elements: &[Occurrence<'_>], finding
             );
             return;
         }
-        (pcre2, Pcre2::new(&text.value).map(FieldPattern::Pcre2))
+        (pcre2, Dialect::Pcre2, Pcre2::new(&text.value).map(FieldPattern::Pcre2))
     } else {
-        (plain, OsMatch::new(&text.value).map(FieldPattern::OsMatch))
+        (plain, Dialect::Match, OsMatch::new(&text.value).map(FieldPattern::OsMatch))
     };
     match pattern {
-        Ok(pattern) => condition(draft, elements, Test::Field(FieldCondition::Text { element, field, pattern })),
+        Ok(pattern) => {
+            dialect::look_at(elements, dialect, &text, draft.id, findings);
+            condition(draft, elements, Test::Field(FieldCondition::Text { element, field, pattern }));
+        }
         Err(error) => findings.push(refused(element, &text, error, draft.id)),
     }
 }
@@ -109,6 +113,7 @@ pub(super) fn dynamic(draft: &mut Draft, elements: &[Occurrence<'_>], findings: 
         };
         match OsRegex::new(&occurrence.text.value) {
             Ok(pattern) => {
+                dialect::look("field", Dialect::Regex, &occurrence.text, draft.id, findings);
                 draft.fields.push(name.clone());
                 let test = Test::Field(FieldCondition::Dynamic { name: name.value.clone(), pattern });
                 draft.rule.conditions.push(Condition { test, span: whole(occurrence) });
@@ -236,7 +241,10 @@ fn check_value(occurrence: &Occurrence<'_>, rule: Option<u32>, findings: &mut Fi
         findings.push(missing("list", "check_value", occurrence, rule));
         return None;
     };
-    OsMatch::new(&text.value).map_err(|error| findings.push(refused("check_value", text, error, rule))).ok()
+    let pattern =
+        OsMatch::new(&text.value).map_err(|error| findings.push(refused("check_value", text, error, rule))).ok()?;
+    dialect::look("check_value", Dialect::Match, text, rule, findings);
+    Some(pattern)
 }
 
 fn missing(element: &str, name: &str, occurrence: &Occurrence<'_>, rule: Option<u32>) -> Finding {

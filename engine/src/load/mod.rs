@@ -10,6 +10,7 @@ mod change;
 mod checks;
 mod composite;
 mod decoders;
+mod dialect;
 mod digest;
 mod draft;
 mod elements;
@@ -147,7 +148,7 @@ pub fn check_and_lint(
 
 fn check_all(inputs: &CompileInputs, settings: &Settings, orphans: Orphans, lints: Option<&LintInputs<'_>>) -> Checked {
     let files = &inputs.rules;
-    let mut findings = Findings::default();
+    let mut findings = if lints.is_some() { Findings::with_lints() } else { Findings::default() };
     let mut drafts = Vec::new();
     rules::read(&base_rules().text, Span::BUILT_IN, settings, &mut drafts, &mut findings);
     let built_in = drafts.len();

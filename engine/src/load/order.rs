@@ -1,7 +1,7 @@
 //! What depends on the order in which rules are loaded: ids that are used twice, `overwrite`, and the parents that
 //! `if_group` and `if_level` find among the rules before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Orphans;
 use super::draft::Draft;
@@ -49,6 +49,9 @@ pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findin
         }
     }
     rules.find_later_parents(orphans, findings);
+    if findings.looks_for_lints() {
+        rules.left_behind(findings);
+    }
     rules.drafts.retain(|draft| !draft.set_aside);
     rules.drafts
 }
@@ -126,8 +129,17 @@ impl Loaded {
             let same = new.parents.iter().map(|parent| parent.id).eq(old.parents.iter().map(|parent| parent.id))
                 && Wanted::of(&new) == Wanted::of(old);
             if !same {
+                let message = match new.hangs_by_count {
+                    true => {
+                        let element = if new.parents.is_empty() { "if_matched_group" } else { "if_matched_sid" };
+                        format!(
+                            "`{element}` of a rule that overwrites changes what is counted, and not where the rule hangs"
+                        )
+                    }
+                    false => format!("`{element}` of a rule that overwrites has no effect"),
+                };
                 findings.push(
-                    Finding::new(&codes::VALUE_IGNORED, format!("`{element}` of a rule that overwrites has no effect"))
+                    Finding::new(&codes::VALUE_IGNORED, message)
                         .at(span, "the rule stays where it hangs")
                         .related(old.rule.span, "overwritten")
                         .rule(new.id)
@@ -183,19 +195,89 @@ impl Loaded {
         self.drafts = drafts;
     }
 
+    /// Reports rules whose `if_group` finds parents before them and none of those behind.
+    fn left_behind(&self, findings: &mut Findings) {
+        // The places of the rules that are wanted, once for all who want them.
+        let mut places: BTreeMap<Wanted, Vec<usize>> = BTreeMap::new();
+        let mut children = None;
+        for (at, draft) in self.drafts.iter().enumerate() {
+            let Some(wanted @ Wanted::Group(_)) = Wanted::of(draft) else { continue };
+            if draft.finds_later || draft.found_parents.is_empty() {
+                continue;
+            }
+            let all = places.entry(wanted).or_insert_with_key(|wanted| {
+                (0..self.drafts.len()).filter(|other| wanted.is(&self.drafts[*other])).collect()
+            });
+            let own = self.below(at, &mut children);
+            let behind: Vec<&Draft> = all
+                .iter()
+                .filter(|other| **other > at && !own.contains(other))
+                .map(|other| &self.drafts[*other])
+                .collect();
+            if !behind.is_empty() {
+                findings.push(stand_behind(draft, &behind));
+            }
+        }
+    }
+
+    /// The places of the rules below one, whose children are not its parents.
+    fn below(&self, at: usize, children: &mut Option<HashMap<u32, Vec<usize>>>) -> BTreeSet<usize> {
+        let children = children.get_or_insert_with(|| {
+            let mut children: HashMap<u32, Vec<usize>> = HashMap::new();
+            for (at, draft) in self.drafts.iter().enumerate() {
+                draft.parent_ids().for_each(|parent| children.entry(parent).or_default().push(at));
+            }
+            children
+        });
+        let mut below = BTreeSet::new();
+        let mut next = vec![at];
+        while let Some(at) = next.pop() {
+            let of_one = self.drafts[at].id.and_then(|id| children.get(&id)).into_iter().flatten();
+            next.extend(of_one.filter(|child| below.insert(**child)));
+        }
+        below
+    }
+
     fn count_places(&mut self, draft: &mut Draft, findings: &mut Findings) {
+        let told = self.places > PLACES_MAX;
         self.places += draft.found_parents.len();
         if self.places > PLACES_MAX {
             let more = std::mem::take(&mut draft.found_parents).len();
             draft.parents_unknown = true;
+            // The first one is enough: whatever follows is too much as well.
+            if told {
+                return;
+            }
             let span = draft.hung_by().map_or(draft.rule.span, |(_, span)| span);
             findings.push(
                 Finding::new(&codes::TOO_MANY_PLACES, format!("rules hang in more than {PLACES_MAX} places"))
                     .at(span, format!("{more} more"))
-                    .rule(draft.id),
+                    .rule(draft.id)
+                    .note("what follows is not hung at all")
+                    .help("use `if_sid`, or narrow the group".to_owned()),
             );
         }
     }
+}
+
+fn stand_behind(draft: &Draft, behind: &[&Draft]) -> Finding {
+    const SHOWN_MAX: usize = 8;
+    let (element, span) = draft.hung_by().unwrap_or(("if_group", draft.rule.span));
+    let ids: Vec<String> = behind.iter().take(SHOWN_MAX).map(|rule| rule.rule.id.to_string()).collect();
+    let more = if behind.len() > SHOWN_MAX { ", ..." } else { "" };
+    let message = match behind.len() {
+        1 => format!("a rule that `{element}` asks for stands behind rule {} and is no parent of it", draft.rule.id),
+        n => {
+            format!("{n} rules that `{element}` asks for stand behind rule {} and are no parents of it", draft.rule.id)
+        }
+    };
+    let before = draft.found_parents.len();
+    Finding::new(&codes::PARENTS_BEHIND, message)
+        .at(span, format!("{before} {} before it", if before == 1 { "stands" } else { "stand" }))
+        .related(behind[0].rule.span, "the first of those behind")
+        .rule(draft.id)
+        .note(format!("as in OSSEC rules find those that are loaded before them: not {}{more}", ids.join(", ")))
+        .help("load the file behind those with the group; a directory is read in the order of names, and `local_rules.xml` last".to_owned())
 }
 
 fn nothing_found(draft: &Draft, drafts: &[Draft], orphans: Orphans) -> Finding {

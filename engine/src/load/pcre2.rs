@@ -1,5 +1,6 @@
 //! `pcre2` and `match_pcre2`.
 
+use super::dialect::{self, Dialect};
 use super::draft::Draft;
 use super::elements::{Occurrence, condition, joined, whole};
 use crate::finding::{Finding, Findings, codes};
@@ -41,7 +42,10 @@ fn expression(
 pub(super) fn compile(draft: &Draft, elements: &[Occurrence<'_>], findings: &mut Findings) -> Option<Pcre2> {
     let text = joined(elements);
     match Pcre2::new(&text.value) {
-        Ok(pattern) => Some(pattern),
+        Ok(pattern) => {
+            dialect::look_at(elements, Dialect::Pcre2, &text, draft.id, findings);
+            Some(pattern)
+        }
         Err(error) => {
             let name = &elements[0].element.name;
             let code = if error.unsupported { &codes::NOT_SUPPORTED } else { &codes::BAD_PATTERN };

@@ -63,6 +63,12 @@ impl Reader<'_> {
                     .at(element.name_span, "expected `group` or `var`")
                     .help("name this file among the decoder files".to_owned()),
             ),
+            "ossec_config" | "agent_config" => self.findings.push(
+                Finding::new(&codes::UNKNOWN_ELEMENT, "this is a configuration of OSSEC, and no rule file")
+                    .at(element.name_span, "expected `group` or `var`")
+                    .note("a configuration names rule files, decoders, lists and commands")
+                    .help("name it with `--ossec-conf`, and all that it names is loaded".to_owned()),
+            ),
             name => {
                 let near = super::suggest(name, ["group", "var"].into_iter());
                 self.findings.push(
@@ -138,7 +144,10 @@ impl Reader<'_> {
         }
         if element.children.is_empty() && element.closed {
             self.findings.push(
-                Finding::new(&codes::NO_CONDITION, "the rule holds no element").at(element.tag, "").rule(draft.id),
+                Finding::new(&codes::NO_CONDITION, "the rule holds no element")
+                    .at(element.tag, "")
+                    .rule(draft.id)
+                    .help("say at least where it hangs: `<if_sid>530</if_sid>` for outputs of commands".to_owned()),
             );
         }
         for (kind, occurrences) in ELEMENTS.iter().zip(&occurrences) {
@@ -227,6 +236,7 @@ impl Reader<'_> {
             if_group: None,
             if_level: None,
             found_parents: Vec::new(),
+            hangs_by_count: false,
             finds_later: false,
             rank,
             rank_now: rank,

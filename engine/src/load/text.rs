@@ -58,6 +58,20 @@ impl Text {
         Span { file: first.span.file, start, end: end.max(start) }
     }
 
+    /// Whether a stretch of `value` stands in one place of the file byte for byte, so that it can be replaced there.
+    pub fn is_exact(&self, range: Range<usize>) -> bool {
+        let last = self.part_at(range.end.saturating_sub(1).max(range.start));
+        self.part_at(range.start).zip(last).is_some_and(|(first, last)| first.exact && std::ptr::eq(first, last))
+    }
+
+    /// A text that stands at the start of a file.
+    #[cfg(test)]
+    pub fn of(value: &str) -> Text {
+        let mut text = Text::default();
+        text.push(value, Span { file: 0, start: 0, end: value.len() as u32 }, true);
+        text
+    }
+
     /// Where all of it came from.
     pub fn span(&self) -> Span {
         self.span_of(0..self.value.len())

@@ -80,6 +80,8 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
         set_aside.extend(left_alone(&drafts, &known));
         known.retain(|id, _| !set_aside.contains(id));
     }
+    let parents: HashMap<u32, Vec<u32>> =
+        drafts.iter().filter_map(|draft| Some((draft.id?, draft.parent_ids().collect()))).collect();
     for draft in &drafts {
         let (present, missing): (Vec<_>, Vec<_>) =
             draft.parents.iter().partition(|parent| known.contains_key(&parent.id));
@@ -90,7 +92,9 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
                 false => format!("there is no rule {written}"),
             };
             let finding = match orphans {
-                Orphans::Error => Finding::new(&codes::MISSING_PARENT, why).meant(near(draft, parent, &known)),
+                Orphans::Error => {
+                    Finding::new(&codes::MISSING_PARENT, why).meant(near(draft, parent, &known, &parents))
+                }
                 Orphans::SetAside if present.is_empty() && !draft.also_under_root => {
                     Finding::new(&codes::SET_ASIDE, format!("the rule is set aside: {why}"))
                 }
@@ -150,12 +154,31 @@ fn left_alone(drafts: &[Draft], known: &BTreeMap<u32, String>) -> Vec<u32> {
 }
 
 /// A rule whose id is one slip of the finger away, one of the same group if there is one.
-fn near(draft: &Draft, parent: &ParentId, known: &BTreeMap<u32, String>) -> Option<String> {
+fn near(
+    draft: &Draft,
+    parent: &ParentId,
+    known: &BTreeMap<u32, String>,
+    parents: &HashMap<u32, Vec<u32>>,
+) -> Option<String> {
     let group = &draft.rule.group_text;
+    // Whoever asks for the same missing rule is a sister, and whoever hangs below this rule would make a circle.
+    let is_below_or_beside = |id: u32| {
+        let mut next = vec![id];
+        let mut seen = BTreeSet::new();
+        while let Some(id) = next.pop() {
+            if Some(id) == draft.id || id == parent.id {
+                return true;
+            }
+            if seen.len() < DEPTH_MAX && seen.insert(id) {
+                next.extend(parents.get(&id).into_iter().flatten().copied());
+            }
+        }
+        false
+    };
     let candidates = slips(&parent.written)
         .into_iter()
         .filter_map(|id| known.get_key_value(&id))
-        .filter(|(id, _)| Some(**id) != draft.id && **id >= ROOT_IDS_END);
+        .filter(|(id, _)| Some(**id) != draft.id && **id >= ROOT_IDS_END && !is_below_or_beside(**id));
     let (near, _) = candidates.min_by_key(|(id, other)| (*other != group, id.abs_diff(parent.id)))?;
     Some(near.to_string())
 }

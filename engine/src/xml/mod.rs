@@ -211,7 +211,9 @@ impl Builder<'_> {
                 self.findings.push(
                     Finding::new(&codes::REPEATED_ATTRIBUTE, format!("`{}` is given twice", shown(&name)))
                         .at(name_span, "again")
-                        .related(first.name_span, "first"),
+                        .related(first.name_span, "first")
+                        .note("the first one is taken here, to look at the rest; OSSEC refuses it")
+                        .help(format!("remove one `{}`", shown(&name))),
                 );
             } else {
                 found.push(Attribute { name, name_span, value: self.place_of(xml, &value) });
@@ -279,7 +281,8 @@ impl Builder<'_> {
 
     fn unclosed(&mut self, element: Element) {
         let message = format!("`{}` is not closed", shown(&element.name));
-        self.findings.push(Finding::new(&codes::NOT_CLOSED, message).at(element.tag, "opened here"));
+        let help = format!("add `</{}>` where it ends", shown(&element.name));
+        self.findings.push(Finding::new(&codes::NOT_CLOSED, message).at(element.tag, "opened here").help(help));
         self.attach(element);
     }
 
