@@ -32,6 +32,7 @@ mod ruletest;
 mod run;
 mod scan;
 mod settings;
+mod sharing;
 mod signals;
 mod state;
 mod test;
