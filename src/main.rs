@@ -36,6 +36,7 @@ mod sharing;
 mod signals;
 mod state;
 mod test;
+mod timers;
 mod topics;
 mod units;
 mod users;
