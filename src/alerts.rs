@@ -110,7 +110,7 @@ impl Sink<'_> {
             text.push('\n');
         }
         match self.exec {
-            Some(command) => self.hand_over(command, &text),
+            Some(command) => self.hand_over(command, alert, &text),
             None => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(text.as_bytes())?;
@@ -121,13 +121,14 @@ impl Sink<'_> {
     }
 
     /// Runs the command until it succeeds: an alert that was not handed over is not passed by.
-    fn hand_over(&self, command: &str, text: &str) -> anyhow::Result<ControlFlow<()>> {
+    fn hand_over(&self, command: &str, alert: &Alert, text: &str) -> anyhow::Result<ControlFlow<()>> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             match exec(command, text) {
                 Ok(()) => return Ok(ControlFlow::Continue(())),
                 Err(error) => {
-                    say!("tripline: `{command}`: {error:#}; trying again in {}s", pause.as_secs());
+                    let (id, rule, pause) = (&alert.id, &alert.rule.id, pause.as_secs());
+                    say!("tripline: alert {id} of rule {rule}: `{command}`: {error:#}; trying again in {pause}s");
                 }
             }
             self.stop.sleep(pause);

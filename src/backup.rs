@@ -40,6 +40,10 @@ pub fn run(args: &StateBackup, settings: &Settings) -> Outcome {
         return Err(Failure::unusable(anyhow::anyhow!(what)));
     }
     let data_dir = local::data_dir(&args.at, settings);
+    // Where nobody serves, this process owns the log for as long as it copies it, and root would own what it writes.
+    if !rustix::process::geteuid().is_root() || !is_served(&data_dir)? {
+        local::not_of_another(&data_dir)?;
+    }
     let partial = prepare(&args.dir).map_err(Failure::unusable)?;
     let copied = copy(&data_dir, &partial);
     let owner = copied.and_then(|owner| {
@@ -62,6 +66,12 @@ pub fn run(args: &StateBackup, settings: &Settings) -> Outcome {
         args.dir.display()
     );
     Ok(Exit::Fine)
+}
+
+/// Whether a process owns the log, and serves others.
+fn is_served(data_dir: &Path) -> Result<bool, Failure> {
+    let log = embedded::open_for_reading(&log_dir(data_dir), EmbeddedOptions::default()).map_err(not_opened)?;
+    Ok(log.owner()?.is_some())
 }
 
 /// Makes the directory that becomes the backup when everything is in it. The backup itself must not be there, or be empty.

@@ -30,7 +30,8 @@ const VERSION: &str = if tripline_faults::ENABLED {
     env!("CARGO_PKG_VERSION")
 };
 
-const EXIT_CODES: &str = "\
+/// What the exit codes mean, for people.
+pub const EXIT_CODES: &str = "\
 Exit codes: 0 fine; 1 findings (lint, failed test, differing replay); 2 usage, or rules or settings could not be \
 loaded; 3 history not complete; 4 nothing was selected; 5 failed while running; 130 interrupted.";
 
@@ -114,7 +115,7 @@ pub enum OrphansFlag {
 /// Where data lies.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Where {
-    /// Directory of the embedded log and its state
+    /// Directory of the embedded log and its state [default: `data_dir` of the settings]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Use Kafka: the brokers, or those of the settings when no value is given

@@ -1,6 +1,6 @@
 //! `tripline collect`: a collector by itself, publishing to Kafka; or one run of one command, to try it.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::anyhow;
 use tripline_collector::{ActivePlan, Collector, Observer, Plan, run_once};
@@ -71,7 +71,13 @@ fn once(name: &str, args: &Collect, settings: &Settings) -> Outcome {
     let (stop, asked) = (Stop::on_signals()?, tripline_collector::Stop::new());
     // Told to stop, the command is ended first: it would go on by itself.
     let run = stop.within(None, || asked.ask(), || run_once(command, &identity, &asked))?;
-    std::io::stdout().lock().write_all(&run.output)?;
+    let mut out = std::io::stdout().lock();
+    // What a command prints must not drive the terminal of whoever tries it.
+    match out.is_terminal() {
+        true => out.write_all(print::escaped(&run.output).as_bytes())?,
+        false => out.write_all(&run.output)?,
+    }
+    drop(out);
     let ending = match &run.ending {
         Ending::Exited(code) => format!("exit code {code}"),
         Ending::Signalled(signal) => format!("killed by signal {signal}"),

@@ -1,15 +1,16 @@
 //! Saved positions of those who take alerts one after the other: a file in the data directory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::exit::Failure;
-use crate::local::Log;
+use crate::local::{self, Log};
 
 /// One name's position in one topic.
 pub struct Group {
@@ -27,8 +28,12 @@ impl Group {
             let error = anyhow!("`{name}` can't name a group: use letters, digits, `-`, `_` and `.`");
             return Err(Failure::unusable(error));
         }
+        if let Log::Embedded { dir, .. } = log {
+            local::not_of_another(dir)?;
+        }
         let dir = log.groups_dir().join(topic);
-        std::fs::create_dir_all(&dir).with_context(|| format!("could not make directory `{}`", dir.display()))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.with_context(|| format!("could not make directory `{}`", dir.display()))?;
         let lock = lock(&dir.join(format!("{name}.lock")), name)?;
         let file = dir.join(format!("{name}.json"));
         Ok(Group { offsets: saved(&file, name)?, file, _lock: lock })

@@ -128,7 +128,6 @@ pub fn publisher(at: &Where, settings: &Settings) -> Result<Box<dyn Publisher>, 
         Err(error) => return Err(error.into()),
     }
     // Nobody runs: own the log for as long as it takes.
-    not_of_another(&dir)?;
     Ok(Box::new(owned::open(&dir, settings)?.publisher()))
 }
 

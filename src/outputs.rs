@@ -6,9 +6,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Context;
+use jiff::{Timestamp, tz::TimeZone};
 use tripline_engine::diff::{DiffLimits, diff};
+use tripline_engine::format::escaped_line;
 use tripline_eventlog::Stored;
-use tripline_schemas::event::Event;
+use tripline_schemas::event::{Control, Event, Order};
 use tripline_schemas::history::HistoryBody;
 use tripline_schemas::{Ending, Key, Run};
 
@@ -63,6 +65,14 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
                 }
                 return Ok(ControlFlow::Continue(()));
             }
+            // What comes next is to be understood by them: a new baseline, or runs that are missing.
+            event if args.format == OutputFormat::Text && args.run.is_none() && selection.takes(event) => {
+                if let Some(note) = note(event, &zone) {
+                    found = true;
+                    writeln!(out, "{note}\n")?;
+                }
+                return Ok(ControlFlow::Continue(()));
+            }
             _ => return Ok(ControlFlow::Continue(())),
         };
         let is_wanted = span.holds(run.started) && args.run.is_none_or(|id| id == run.id);
@@ -94,7 +104,7 @@ fn write_run(
     run: &Run,
     stored: &Stored,
     format: OutputFormat,
-    zone: &jiff::tz::TimeZone,
+    zone: &TimeZone,
 ) -> anyhow::Result<()> {
     match format {
         OutputFormat::Raw => out.write_all(&run.output)?,
@@ -103,9 +113,10 @@ fn write_run(
         }
         OutputFormat::Text => {
             writeln!(out, "{}", heading(run, zone))?;
-            out.write_all(unlike_headings(&print::escaped(&run.output)).as_bytes())?;
-            if !run.output.is_empty() && !run.output.ends_with(b"\n") {
-                writeln!(out)?;
+            write_lines(out, &run.output)?;
+            if !run.stderr_tail.is_empty() {
+                writeln!(out, "--- at the end of its standard error:")?;
+                write_lines(out, &run.stderr_tail)?;
             }
             writeln!(out)?;
         }
@@ -118,7 +129,7 @@ fn write_change(
     run: &Run,
     old: &[u8],
     format: OutputFormat,
-    zone: &jiff::tz::TimeZone,
+    zone: &TimeZone,
 ) -> anyhow::Result<()> {
     // The last line break ends a line and begins none.
     let changed = diff(without_last_break(old), without_last_break(&run.output), &DiffLimits::default());
@@ -142,9 +153,29 @@ fn without_last_break(output: &[u8]) -> &[u8] {
     output.strip_suffix(b"\n").unwrap_or(output)
 }
 
+/// What is told of events that are no outputs, in the form of a heading; `None` of those that only say that an agent lives.
+fn note(event: &Event, zone: &TimeZone) -> Option<String> {
+    let (key, time, what) = match event {
+        Event::Output(_) | Event::Heartbeat(_) => return None,
+        Event::Gap(gap) => {
+            let runs = print::count(gap.runs, "run");
+            (&gap.key, gap.time, format!("{runs} lost: the collector's spool was full, or damaged"))
+        }
+        Event::Control(Control { key, order: Order::Forget { rule }, author, reason, time }) => {
+            let whose = rule.map_or_else(String::new, |rule| format!(" for rule {rule}"));
+            (key, *time, format!("forgotten{whose} by order of {author}: {reason}"))
+        }
+    };
+    Some(escaped_line(&format!("--- {} {key}: {what}", shown(time, zone))).into_owned())
+}
+
+fn shown(time: Timestamp, zone: &TimeZone) -> impl std::fmt::Display {
+    time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+}
+
 /// `--- 2026-11-24 10:00:00 (web-1) df -P: exit 0 in 12 ms, 1.2 KiB, run ...`
-pub fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
-    let time = run.started.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z");
+pub fn heading(run: &Run, zone: &TimeZone) -> String {
+    let time = shown(run.started, zone);
     let ending = match &run.ending {
         Ending::Exited(code) => format!("exit {code}"),
         Ending::Signalled(signal) => format!("killed by signal {signal}"),
@@ -164,7 +195,16 @@ pub fn heading(run: &Run, zone: &jiff::tz::TimeZone) -> String {
         print::bytes(run.output.len() as u64),
         run.id
     );
-    tripline_engine::format::escaped_line(&text).into_owned()
+    escaped_line(&text).into_owned()
+}
+
+/// What a command printed, to the end of a line.
+fn write_lines(out: &mut impl Write, printed: &[u8]) -> std::io::Result<()> {
+    out.write_all(unlike_headings(&print::escaped(printed)).as_bytes())?;
+    if !printed.is_empty() && !printed.ends_with(b"\n") {
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 /// No output can look like another run: a line that begins like a heading gets a backslash in front.
@@ -176,21 +216,21 @@ fn unlike_headings(text: &str) -> String {
 /// Reads all of the file first, so that a mistake in its last line imports nothing.
 fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { format!("`{}`", file.display()) };
     let mut records = Vec::new();
     for record in history::read(file).map_err(Failure::unusable)? {
-        let record = record.with_context(|| file.display().to_string()).map_err(Failure::unusable)?;
+        let record = record.with_context(|| name.clone()).map_err(Failure::unusable)?;
         match record.body {
             HistoryBody::Event(event) => records.push(event.to_record()),
             HistoryBody::Log(_) => {
                 return Err(Failure::unusable(anyhow::anyhow!(
-                    "`{}` holds lines that are no command's output (`log`); only outputs can be imported",
-                    file.display()
+                    "{name} holds lines that are no command's output (`log`); only outputs can be imported"
                 )));
             }
         }
     }
     if records.is_empty() {
-        say!("tripline: `{}` holds no outputs", file.display());
+        say!("tripline: {name} holds no outputs");
         return Ok(Exit::NothingSelected);
     }
     let mut publisher = local::publisher(at, settings)?;

@@ -10,16 +10,16 @@ use crate::exit::Failure;
 use crate::local;
 use crate::print::{self, say};
 use crate::settings::Settings;
+use crate::sharing;
 use crate::signals::Stop;
 use crate::topics;
 
-/// Who may read and append through the socket: this user.
-const SOCKET_MODE: u32 = 0o600;
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
-/// The embedded log of a data directory, with its topics. Made when it is not there.
+/// The embedded log of a data directory, with its topics. Made when it is not there, and refused when it is another user's.
 pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure> {
     let log_dir = local::log_dir(data_dir);
+    local::not_of_another(data_dir)?;
     if !log_dir.exists() {
         say!("making a new log in `{}`", log_dir.display());
     }
@@ -29,8 +29,12 @@ pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure
 }
 
 /// Serves the log to other processes and keeps it within its bounds while `work` goes on. Sets `stop` at its end.
-pub fn serving<T>(log: &EmbeddedLog, stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Failure> {
-    let server = embedded::serve(log, &embedded::socket_path(log.dir()), SOCKET_MODE)?;
+pub fn serving<T>(log: &EmbeddedLog, settings: &Settings, stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Failure> {
+    let guests = sharing::guests(settings)?;
+    let server = embedded::serve(log, &embedded::socket_path(log.dir()), guests)?;
+    if let Some(guests) = guests {
+        sharing::open_way(log.dir(), guests)?;
+    }
     let done = stop.beside(|| keep_within_bounds(log, stop), work);
     drop(server);
     Ok(done)

@@ -46,7 +46,7 @@ pub fn run(args: &Process, settings: Settings) -> Outcome {
             if args.until_caught_up { ends(&mut log.reader(&settings.topic_names().outputs)?)? } else { Vec::new() };
         let is_there = || args.until_caught_up && has_come_to(&goal, &log, &settings);
         let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
-        owned::serving(&log, &stop, || judge(&mut backend, &is_there))??
+        owned::serving(&log, &settings, &stop, || judge(&mut backend, &is_there))??
     };
     say!("{}", said(&summary));
     Ok(Exit::Fine)

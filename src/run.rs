@@ -74,7 +74,7 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
     let log = owned::open(&data_dir, &settings)?;
     let mut backend = EmbeddedBackend::new(log.clone(), settings.topic_names(), &settings.application_id);
     let publisher = Box::new(log.publisher());
-    owned::serving(&log, &stop, || parts(&stop, &mut backend, publisher))?
+    owned::serving(&log, &settings, &stop, || parts(&stop, &mut backend, publisher))?
 }
 
 /// Runs both parts until the time is up, a signal comes, or one of them fails; then lets the collector publish what it

@@ -22,9 +22,11 @@ use crate::rebuild;
 use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
+use crate::timers::Timers;
 use crate::verify;
 
-type Values = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
+/// State by partition and key.
+pub type Values = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
 
 pub fn run(args: &State, settings: Settings) -> Outcome {
     match &args.action {
@@ -45,10 +47,12 @@ fn show(args: &State, settings: &Settings) -> Outcome {
         Log::Embedded { log, .. } => embedded(log, settings)?,
         Log::Kafka { .. } => changelog(&log, settings)?,
     };
+    let timers = Timers::read(&log, &values, settings)?;
     let mut out = std::io::stdout().lock();
     let mut shown = 0;
     for ((partition, key), value) in &values {
-        let entry = Entry { partition: *partition, key: StateKey::from_bytes(key)?, value, values: &values };
+        let key = StateKey::from_bytes(key)?;
+        let entry = Entry { partition: *partition, key, value, values: &values, timers: &timers };
         if !wanted(&entry.key, args) {
             continue;
         }
@@ -134,6 +138,7 @@ struct Entry<'a> {
     key: StateKey,
     value: &'a [u8],
     values: &'a Values,
+    timers: &'a Timers,
 }
 
 impl Entry<'_> {
@@ -219,10 +224,7 @@ impl Entry<'_> {
             text.push_str(&format!(" was the result {}", print::count(rule.fired_times, "time")));
         }
         if let Some(fired) = rule.fired {
-            text.push_str(&format!(", fired last at {}", when(fired, zone)));
-        }
-        if rule.held_back > 0 {
-            text.push_str(&format!(", held back {} since", print::count(rule.held_back, "time")));
+            text.push_str(&format!(", {}", self.fired(id, fired, rule.held_back, zone)));
         }
         if rule.returned > 0 {
             text.push_str(&format!(
@@ -231,8 +233,25 @@ impl Entry<'_> {
             ));
         }
         text.push('\n');
+        for (captured, timer) in &rule.timers {
+            let fired = self.fired(id, timer.fired, timer.held_back, zone);
+            text.push_str(&format!("    for `{}`: {fired}\n", escaped_line(captured)));
+        }
         if let Some(baseline) = &rule.baseline {
             text.push_str(&self.baseline(key, baseline, texts, zone));
+        }
+        text
+    }
+
+    /// A firing, and the ignore timer that began with it.
+    fn fired(&self, rule: u32, fired: Timestamp, held_back: u64, zone: &TimeZone) -> String {
+        let mut text = format!("fired last at {}", when(fired, zone));
+        if held_back > 0 {
+            text.push_str(&format!(", held back {} since", print::count(held_back, "time")));
+        }
+        let until = self.timers.until(self.partition, rule, fired);
+        if let Some(until) = until.filter(|until| *until > Timestamp::now()) {
+            text.push_str(&format!(", quiet until {}", when(until, zone)));
         }
         text
     }
@@ -268,16 +287,15 @@ fn whose(scope: &Scope, partition: u32) -> String {
     key_of(scope).map_or_else(|| format!("partition {partition}"), |key| escaped_line(&key.to_string()).to_string())
 }
 
-/// A time, and how long ago it was.
+/// A time, and how long ago it was, or is to come.
 fn when(time: Timestamp, zone: &TimeZone) -> String {
     let shown = time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string();
     let seconds = Timestamp::now().duration_since(time).as_secs();
-    let age = match seconds {
-        ..0 => "in the future".to_owned(),
-        0..120 => format!("{seconds}s ago"),
-        120..7200 => format!("{}m ago", seconds / 60),
-        7200..172_800 => format!("{}h ago", seconds / 3600),
-        _ => format!("{}d ago", seconds / 86_400),
+    let span = match seconds.unsigned_abs() {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7200 => format!("{}m", seconds / 60),
+        seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
     };
-    format!("{shown} ({age})")
+    if seconds < 0 { format!("{shown} (in {span})") } else { format!("{shown} ({span} ago)") }
 }

@@ -141,8 +141,8 @@ fn user(name: &str) -> Result<(libc::uid_t, libc::gid_t, OsString), UserError> {
     })
 }
 
-/// The number of a group.
-fn group(name: &str) -> Result<libc::gid_t, UserError> {
+/// The number of a group. May block for as long as the host's user database does.
+pub fn group(name: &str) -> Result<libc::gid_t, UserError> {
     entry("group", name, |name, buffer| {
         let mut found = std::ptr::null_mut();
         // SAFETY: as in `user`; only a number is taken from the entry.

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use crate::calendar::{TimeRange, Weekdays};
 use crate::change::{ChangeCondition, CheckDiff};
 use crate::composite::{Histories, RuleMemory};
 use crate::decoder::{Decoder, Decoders};
-use crate::evaluate::Prefilter;
+use crate::evaluate::{Prefilter, timer};
 use crate::field_condition::FieldCondition;
 use crate::finding::Finding;
 use crate::numbers::Numbers;
@@ -178,12 +180,20 @@ pub struct RuleInfo<'a> {
     pub groups: &'a [String],
     /// Its start tag, in one of [`RuleSet::files`] or among the built-in rules.
     pub span: Span,
+    /// Seconds of silence after firing; 0 for none.
+    pub ignore_seconds: u32,
 }
 
 impl RuleInfo<'_> {
     fn of(rule: &Rule) -> RuleInfo<'_> {
-        let Rule { id, level, description, groups, span, .. } = rule;
-        RuleInfo { id: *id, level: *level, description: description.as_deref(), groups, span: *span }
+        let Rule { id, level, description, groups, span, ignore_seconds, .. } = rule;
+        let description = description.as_deref();
+        RuleInfo { id: *id, level: *level, description, groups, span: *span, ignore_seconds: *ignore_seconds }
+    }
+
+    /// When an ignore timer ends that began at this firing; `None` for a rule that has none.
+    pub fn ignored_until(&self, fired: Timestamp) -> Option<Timestamp> {
+        (self.ignore_seconds > 0).then(|| timer::end_of(fired, self.ignore_seconds))
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Settings {
     pub collector: tripline_collector::Settings,
     pub outputs: Outputs,
     pub alerts: Alerts,
+    pub socket: Socket,
     pub topics: Topics,
     pub kafka: Kafka,
     /// Files of `[[command]]` tables to run in addition; `--commands` takes their place.
@@ -63,6 +64,7 @@ impl Default for Settings {
             collector: tripline_collector::Settings::default(),
             outputs: Outputs::default(),
             alerts: Alerts::default(),
+            socket: Socket::default(),
             topics: Topics::default(),
             kafka: Kafka::default(),
             command_files: Vec::new(),
@@ -194,6 +196,27 @@ impl Default for Alerts {
     fn default() -> Alerts {
         Alerts { log_level: 1, mail_level: 7, text_bytes_max: 64 * 1024, keep: Interval::from_secs(90 * 86_400) }
     }
+}
+
+/// Who may ask a running Tripline on this machine, beside the user that it runs as and root.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Socket {
+    /// The members of this group; nobody when not set.
+    pub group: Option<String>,
+    /// What they may.
+    pub group_may: GroupMay,
+}
+
+/// What the members of the socket's group may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupMay {
+    /// Look: alerts, outputs, state.
+    #[default]
+    Read,
+    /// Append too: import outputs, give orders such as `state forget`.
+    Write,
 }
 
 /// Names of topics, and their partition counts.

@@ -2,7 +2,7 @@
 
 use tripline_engine::load::LEVEL_MAX;
 
-use super::Settings;
+use super::{GroupMay, Settings};
 
 /// As Kafka has it.
 const TOPIC_NAME_BYTES_MAX: usize = 249;
@@ -42,6 +42,11 @@ impl Settings {
         within("alerts.mail_level", self.alerts.mail_level.into(), 0, LEVEL_MAX.into());
         within("alerts.text_bytes_max", self.alerts.text_bytes_max as u64, 1, TEXT_BYTES_MAX);
         within("outputs.bytes_max", self.outputs.bytes_max as u64, 1, tripline_collector::OUTPUT_BYTES_MAX as u64);
+        if self.socket.group.is_none() && self.socket.group_may != GroupMay::default() {
+            wrong.push(
+                "setting `socket.group_may` says what the members of `socket.group` may, which is not set".to_owned(),
+            );
+        }
         wrong.extend(
             self.kafka_settings(String::new()).check().into_iter().map(|what| format!("[kafka.properties]: {what}")),
         );
@@ -57,10 +62,17 @@ mod tests {
     #[test]
     fn values_that_can_not_be_are_all_named() {
         let text = "time_zone = \"Mars\"\n[topics]\noutputs = \"a/b\"\npartitions = 0\n[alerts]\nlog_level = 17\n\
-                    text_bytes_max = 3000000\n[kafka.properties]\n\"group.id\" = \"x\"\n";
+                    text_bytes_max = 3000000\n[socket]\ngroup_may = \"write\"\n[kafka.properties]\n\"group.id\" = \"x\"\n";
         let wrong = parse("t", text).unwrap().wrong();
-        let parts =
-            ["Mars", "`a/b` can't name a topic", "topics.partitions", "log_level` is 17", "text_bytes_max", "group.id"];
+        let parts = [
+            "Mars",
+            "`a/b` can't name a topic",
+            "topics.partitions",
+            "log_level` is 17",
+            "text_bytes_max",
+            "socket.group_may",
+            "group.id",
+        ];
         assert_eq!(wrong.len(), parts.len(), "{wrong:?}");
         for (wrong, part) in wrong.iter().zip(parts) {
             assert!(wrong.contains(part), "{wrong}");

@@ -31,12 +31,19 @@ fn every_verb_has_a_manual_page() {
     for verb in verbs(&place) {
         let page = place.read(&format!("pages/tripline-{verb}.1"));
         assert!(
-            page.contains(".SH NAME\n") && page.contains(".SH SYNOPSIS\n") && page.contains(".SH OPTIONS\n"),
+            [".SH NAME\n", ".SH SYNOPSIS\n", ".SH OPTIONS\n", ".SH EXIT STATUS\n"]
+                .iter()
+                .all(|part| page.contains(part)),
             "{page}"
         );
         assert!(main.contains(&format!("tripline\\-{verb}(1)")), "{main}");
     }
-    assert!(main.contains("Exit codes"), "{main}");
+    for section in ["EXIT STATUS", "FILES", "ENVIRONMENT", "SEE ALSO"] {
+        assert!(main.contains(&format!("\n.SH {section}\n")), "{main}");
+    }
+    let inner = place.read("pages/tripline-state-forget.1");
+    assert!(inner.contains("\\fB5\\fR\nfailed while running\n"), "{inner}");
+    assert!(inner.contains("\\fBtripline\\fR(1), \\fBtripline\\-state\\fR(1)\n"), "{inner}");
     assert!(place.path("pages/tripline-outputs-import.1").exists());
     assert!(!place.path("pages/tripline-man.1").exists(), "what only packagers use needs no page");
 }

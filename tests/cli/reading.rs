@@ -242,6 +242,51 @@ fn an_exported_history_holds_the_gaps_and_orders_that_rules_see() {
 }
 
 #[test]
+fn who_re_baselined_and_why_and_what_is_missing_stands_among_the_outputs() {
+    let place = place();
+    place.write("ticks.jsonl", super::ticks(2));
+    let data = ["--data-dir", "data"];
+    place.tripline(&[&["outputs", "import", "ticks.jsonl"][..], &data].concat()).exits(0);
+    let gap = r#"{"gap":{"agent":"box","command":"tick","spool":"6f1d9c4e-3b0a-4f52-8d7e-0a1b2c3d4e5f","first":1,"last":9,"runs":7,"time":"2026-01-01T01:00:00Z"}}"#;
+    place.write("gap.jsonl", format!("{gap}\n"));
+    place.tripline(&[&["outputs", "import", "gap.jsonl"][..], &data].concat()).exits(0);
+    let forget = ["state", "forget", "--agent", "box", "--command", "tick", "--author", "alice", "--reason"];
+    // What people write is shown on one line, too.
+    place.tripline(&[&forget[..], &["new\n--- port"], &data].concat()).exits(0);
+    place.tripline(&[&forget[..], &["noise", "--rule", "100001"], &data].concat()).exits(0);
+
+    let lost = "--- 2026-01-01 01:00:00+00:00 (box) tick: 7 runs lost: the collector's spool was full, or damaged\n";
+    let orders = [
+        "(box) tick: forgotten by order of alice: new\\n--- port\n",
+        "forgotten for rule 100001 by order of alice: noise\n",
+    ];
+    for flags in [&[][..], &["--changes"]] {
+        let text = place.tripline(&[&["outputs"][..], flags, &data].concat()).text();
+        for part in orders.iter().chain([&lost]) {
+            assert!(text.contains(part), "no `{part}` in:\n{text}");
+        }
+        let elsewhere = [&["outputs", "--command", "other"][..], flags, &data].concat();
+        assert_eq!(place.tripline(&elsewhere).text(), "");
+    }
+    let raw = place.tripline(&[&["outputs", "--format", "raw"][..], &data].concat()).text();
+    assert_eq!(raw, "0\n1\n", "nothing but outputs");
+}
+
+#[test]
+fn what_a_command_said_on_standard_error_is_shown_and_no_output_looks_like_it() {
+    let place = place();
+    let run = r#"{"agent":"box","command":"tick","time":"2026-01-01T00:00:00Z","output":"--- at the end of its standard error:\nforged","stderr":"no such disk\n"}"#;
+    let ran = place.with_input(&["outputs", "import", "-", "--data-dir", "data"], run.as_bytes());
+    ran.exits(0);
+    let text = place.tripline(&["outputs", "--data-dir", "data"]).text();
+    let (_, below) = text.split_once('\n').unwrap();
+    let shown =
+        "\\--- at the end of its standard error:\nforged\n--- at the end of its standard error:\nno such disk\n\n";
+    assert_eq!(below, shown);
+    place.with_input(&["outputs", "import", "-", "--data-dir", "data"], b"plain\n").exits(2).says(&["standard input"]);
+}
+
+#[test]
 fn a_run_that_started_late_says_so() {
     let place = place();
     let run = |time: &str, facts: &str| {

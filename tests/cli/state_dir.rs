@@ -231,3 +231,36 @@ fn an_order_to_forget_takes_a_new_baseline_and_says_when_there_is_nothing_to_for
     place.tripline(&with(&["state", "forget"], &[&elsewhere])).exits(2).says(&["there is no log in"]);
     assert!(!place.path("elsewhere").exists());
 }
+
+#[test]
+fn state_says_until_when_a_rule_stays_quiet_by_the_rules_that_judged() {
+    let place = place();
+    let rule = |id: u32, facts: &str, more: &str| {
+        format!(
+            "<rule id=\"{id}\" level=\"5\"{facts}><if_sid>530</if_sid><match>'tick'</match>{more}<description>d</description></rule>\n"
+        )
+    };
+    let change = rule(100001, " ignore=\"7200\"", "<check_diff />");
+    let keyed = rule(100002, " ignore=\"7200\"", "<regex>user=(\\w+)</regex><ignore_key>user=(\\w+)</ignore_key>");
+    let over = rule(100003, " ignore=\"1\"", "<regex>third</regex>");
+    place.write("rules.xml", format!("<group name=\"g,\">{keyed}{over}{change}</group>"));
+    let ago = |seconds: i64| jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    let run = |time, output: &str| {
+        format!(r#"{{"agent":"box","command":"tick","time":"{time}","output":"{output}"}}"#) + "\n"
+    };
+    let history = [(300, "first"), (240, "second"), (180, "third"), (120, "user=eve"), (60, "user=eve")];
+    let history: String = history.iter().map(|(seconds, output)| run(ago(*seconds), output)).collect();
+    place.write("history.jsonl", history);
+    place.tripline(&with(&["outputs", "import", "history.jsonl"], &[&DATA])).exits(0);
+    place.tripline(&with(&["process", "--until-caught-up"], &[&RULES, &DATA])).exits(0);
+    // The rules are those in the log, wherever their files are now.
+    fs::remove_file(place.path("rules.xml")).unwrap();
+    let text = place.tripline(&with(&["state"], &[&DATA])).text();
+    let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {text}"));
+    for quiet in [line("rule 100001:"), line("for `eve`:")] {
+        let (_, until) = quiet.split_once(", quiet until ").unwrap_or_else(|| panic!("{text}"));
+        assert!(until.ends_with("m)") && until.contains(" (in 11"), "{text}");
+    }
+    assert!(line("for `eve`:").contains("held back 1 time since"), "{text}");
+    assert!(line("rule 100003:").contains("fired last") && !line("rule 100003:").contains("until"), "{text}");
+}

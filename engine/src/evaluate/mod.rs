@@ -17,7 +17,7 @@ mod quiet;
 mod records;
 mod seen;
 mod settle;
-mod timer;
+pub(crate) mod timer;
 mod walk;
 
 use jiff::{SignedDuration, Timestamp};

@@ -27,9 +27,9 @@ impl Timer {
     /// In whole seconds, as OSSEC counts. A clock that went back to before the firing holds the rule back as well, until
     /// it has passed the end.
     pub fn held_back_until(self, ignore_seconds: u32, now: Timestamp) -> Option<Timestamp> {
-        let until = end(self.fired?, ignore_seconds);
-        let held_back = ignore_seconds > 0 && whole_seconds(now) < until;
-        held_back.then(|| Timestamp::from_second(until).unwrap_or(Timestamp::MAX))
+        let fired = self.fired?;
+        let held_back = ignore_seconds > 0 && whole_seconds(now) < end(fired, ignore_seconds);
+        held_back.then(|| end_of(fired, ignore_seconds))
     }
 
     /// Remembers it.
@@ -55,6 +55,11 @@ pub(super) fn tidy(state: &mut RuleState, ignore_seconds: u32, now: Timestamp) {
         let first = state.timers.iter().min_by_key(|(_, timer)| timer.fired).map(|(key, _)| key.clone());
         first.and_then(|key| state.timers.remove(&key));
     }
+}
+
+/// When a timer ends that began at this firing.
+pub(crate) fn end_of(fired: Timestamp, ignore_seconds: u32) -> Timestamp {
+    Timestamp::from_second(end(fired, ignore_seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn end(fired: Timestamp, ignore_seconds: u32) -> i64 {

@@ -62,6 +62,25 @@ pub enum OpenError {
         /// Why it was not reached; absent when it has no socket.
         source: Option<io::Error>,
     },
+    /// An owner may serve there, and this user may not ask it.
+    #[error(
+        "`{}` is not for this user: ask as the user that Tripline runs as there or as root (`sudo`), or let its settings name \
+         a group of yours (`[socket] group`)", dir.display()
+    )]
+    NotForThisUser {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody serves there, and this user may not read the files.
+    #[error("Tripline does not run on `{}`, and this user may not read the files there: start it, or use `sudo`", dir.display())]
+    NotServed {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A later version of Tripline wrote the directory.
     #[error("`{}` has data format {found}, this version knows {known} at most; use the Tripline that wrote it", dir.display())]
     NewerFormat {
@@ -231,6 +250,9 @@ fn lock_holder(dir: &Path) -> Result<Option<Owner>, OpenError> {
     let lock = match File::open(db_dir(dir).join("LOCK")) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(OpenError::NotServed { dir: dir.to_owned(), source: error });
+        }
         Err(error) => return Err(no_access(dir, "read", error)),
     };
     let held = fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock))
@@ -282,6 +304,7 @@ fn identity(dir: &Path) -> Result<Identity, OpenError> {
 pub(super) fn must_exist(dir: &Path) -> Result<(), OpenError> {
     match dir.try_exists() {
         Ok(true) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(not_for_this_user(dir, error)),
         Err(error) if error.kind() != io::ErrorKind::NotADirectory => Err(io_error(dir, "read", error)),
         Ok(false) | Err(_) => Err(OpenError::NotFound { dir: dir.to_owned() }),
     }
@@ -470,6 +493,10 @@ fn damaged(dir: &Path, what: &str) -> OpenError {
 
 fn no_access(dir: &Path, tried: &'static str, error: io::Error) -> OpenError {
     OpenError::NoAccess { dir: dir.to_owned(), tried, source: error.into() }
+}
+
+pub(super) fn not_for_this_user(dir: &Path, error: io::Error) -> OpenError {
+    OpenError::NotForThisUser { dir: dir.to_owned(), source: error }
 }
 
 pub(super) fn io_error(dir: &Path, tried: &'static str, error: io::Error) -> OpenError {

@@ -87,10 +87,7 @@ impl Place {
                 io::ErrorKind::NotFound => return Ok(Err(None)),
                 // Left over from a process that ended.
                 io::ErrorKind::ConnectionRefused => return Ok(Err(Some(error))),
-                io::ErrorKind::PermissionDenied => {
-                    let dir = socket_path(&self.dir);
-                    return Err(OpenError::NoAccess { dir, tried: "connected to", source: error.into() });
-                }
+                io::ErrorKind::PermissionDenied => return Err(open::not_for_this_user(&self.dir, error)),
                 _ => return Err(OpenError::Failed { dir: self.dir.clone(), source: error.into() }),
             },
         };
@@ -152,9 +149,10 @@ impl From<OpenError> for LogError {
     fn from(error: OpenError) -> LogError {
         let what = "could not open the log again".to_owned();
         match error {
-            OpenError::Owned { .. } | OpenError::OwnerSilent { .. } | OpenError::Full { .. } => {
-                LogError::Unavailable { what, source: Some(error.into()) }
-            }
+            OpenError::Owned { .. }
+            | OpenError::OwnerSilent { .. }
+            | OpenError::NotServed { .. }
+            | OpenError::Full { .. } => LogError::Unavailable { what, source: Some(error.into()) },
             _ => LogError::Failed { what, source: Some(error.into()) },
         }
     }

@@ -1,16 +1,15 @@
 //! Serving other processes of the machine: the owner of a data directory answers on a Unix socket in it.
 //!
-//! Who may connect may read everything and append: the socket's file mode decides. One thread accepts, each connection has
-//! one of its own.
+//! The socket's file mode decides who may connect: this user and root, who may do everything, and the members of one group
+//! where [`serve`] is told of one, who may read and maybe append. One thread accepts, each connection has one of its own.
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io,
+    fs, io,
     os::{
         fd::AsRawFd as _,
         unix::{
-            fs::PermissionsExt as _,
+            fs::{PermissionsExt as _, chown},
             net::{UnixListener, UnixStream},
         },
     },
@@ -23,8 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use super::{
-    Batch, EmbeddedLog, Position,
+    Batch, EmbeddedLog, Position, open,
     protocol::{self, Answer, PROTOCOL, Request, WireError},
     store::check_partition,
     topic::Topic,
@@ -45,15 +46,28 @@ pub fn socket_path(dir: &Path) -> PathBuf {
     dir.join("tripline.sock")
 }
 
-/// Serves other processes until the handle is dropped; once per log. `mode` are the permission bits of the socket: `0o600` for this
-/// user, `0o660` for its group too. A socket left over from a process that ended is replaced.
-pub fn serve(log: &EmbeddedLog, socket: &Path, mode: u32) -> Result<ServerHandle, LogError> {
+/// Who may come to the socket beside this user and root: the members of a group. They may read everything that is in the
+/// log, through the socket only: its files stay closed to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guests {
+    /// The group's number.
+    pub gid: u32,
+    /// Whether they may also append.
+    pub may_append: bool,
+}
+
+/// Serves other processes until the handle is dropped; once per log. A socket left over from a process that ended is
+/// replaced.
+pub fn serve(log: &EmbeddedLog, socket: &Path, guests: Option<Guests>) -> Result<ServerHandle, LogError> {
     let failed = |error: io::Error| {
         let what = format!("could not serve other processes at `{}`", socket.display());
         LogError::Failed { what, source: Some(error.into()) }
     };
-    let listener = Arc::new(bind(socket, mode).map_err(failed)?);
-    let server = Arc::new(Server { log: log.clone(), stop: AtomicBool::new(false), connections: Mutex::default() });
+    open_way(log.dir(), guests).map_err(failed)?;
+    let listener = Arc::new(bind(socket, guests).map_err(failed)?);
+    let guests_may = if guests.is_some_and(|guests| guests.may_append) { Rights::Append } else { Rights::Read };
+    let stop = AtomicBool::new(false);
+    let server = Arc::new(Server { log: log.clone(), guests_may, stop, connections: Mutex::default() });
     let accepting = thread::Builder::new().name("log-serve".to_owned()).spawn({
         let server = Arc::clone(&server);
         let listener = Arc::clone(&listener);
@@ -89,8 +103,51 @@ impl Drop for ServerHandle {
     }
 }
 
+/// What a client may ask for: everything up to this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rights {
+    /// What changes nothing and takes little.
+    Read,
+    /// To add records, and to save positions.
+    Append,
+    /// What only this user and root may: what keeps the owner busy, or makes it write where the client says.
+    All,
+}
+
+impl Rights {
+    /// What a client needs for this.
+    fn needed_for(request: &Request) -> Rights {
+        match request {
+            Request::Hello { .. }
+            | Request::Topics
+            | Request::Bounds { .. }
+            | Request::OffsetAt { .. }
+            | Request::Read { .. }
+            | Request::StateGet { .. }
+            | Request::StateIter { .. }
+            | Request::Position { .. } => Rights::Read,
+            Request::Append { .. } | Request::SavePosition { .. } => Rights::Append,
+            Request::Verify | Request::Backup { .. } => Rights::All,
+        }
+    }
+
+    /// What to tell somebody who needs these, and has less.
+    fn refusal(self) -> WireError {
+        let what = match self {
+            Rights::All => "only the user that the log's owner runs as, and root, may do this: run it as one of them",
+            Rights::Read | Rights::Append => {
+                "you may read here and not write: run it as the user that the log's owner runs as, or let its settings say \
+                 `[socket] group_may = \"write\"`"
+            }
+        };
+        WireError::Failed { what: what.to_owned(), cause: None }
+    }
+}
+
 struct Server {
     log: EmbeddedLog,
+    /// What clients may that are neither this user nor root.
+    guests_may: Rights,
     stop: AtomicBool,
     /// By number, to be shut down at the end.
     connections: Mutex<HashMap<u64, UnixStream>>,
@@ -148,6 +205,9 @@ impl Server {
 
     fn talk(&self, stream: &mut UnixStream) -> io::Result<()> {
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        let client = rustix::net::sockopt::socket_peercred(&*stream)?.uid;
+        let is_guest = !client.is_root() && client != rustix::process::geteuid();
+        let rights = if is_guest { self.guests_may } else { Rights::All };
         let mut greeted = false;
         while let Some((request, body)) = protocol::receive(stream)? {
             if self.stop.load(Ordering::Acquire) {
@@ -167,6 +227,10 @@ impl Server {
                     return protocol::send(stream, &Answer::Error { error }, &[]);
                 }
                 _ if !greeted => return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting")),
+                request if rights < Rights::needed_for(&request) => {
+                    let error = Rights::needed_for(&request).refusal();
+                    (Answer::Error { error }, Vec::new())
+                }
                 Request::StateIter { partition } => self.send_state(partition, stream)?,
                 request => self.answer(request, &body).unwrap_or_else(|error| error_answer(&error)),
             };
@@ -280,16 +344,37 @@ fn error_answer(error: &LogError) -> (Answer, Vec<u8>) {
     (Answer::Error { error: WireError::from(error) }, Vec::new())
 }
 
+/// The permission bits of a log's directory that guests may pass through on their way to the socket, and not list.
+const PASSABLE: u32 = 0o710;
+
+/// Lets guests come to the socket in the log's directory and to no data file, or none come any more. What lies beside the
+/// data files are the socket and two small files that say how the log is laid out.
+fn open_way(dir: &Path, guests: Option<Guests>) -> io::Result<()> {
+    let set = |dir: &Path, mode| fs::set_permissions(dir, fs::Permissions::from_mode(mode));
+    match guests {
+        Some(guests) => {
+            set(&open::db_dir(dir), 0o700)?;
+            chown(dir, None, Some(guests.gid))?;
+            set(dir, PASSABLE)
+        }
+        None if fs::metadata(dir)?.permissions().mode() & 0o777 == PASSABLE => set(dir, 0o700),
+        None => Ok(()),
+    }
+}
+
 /// Binds beside the socket and moves it there, so that it never stands there with other permissions, and a left-over one
 /// is replaced at once. The caller owns the directory.
-fn bind(socket: &Path, mode: u32) -> io::Result<UnixListener> {
+fn bind(socket: &Path, guests: Option<Guests>) -> io::Result<UnixListener> {
     let new = socket.with_extension("sock.new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = with_short_path(&new, |path| UnixListener::bind(path))?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
+    if let Some(guests) = guests {
+        chown(&new, None, Some(guests.gid))?;
+    }
+    fs::set_permissions(&new, fs::Permissions::from_mode(if guests.is_some() { 0o660 } else { 0o600 }))?;
     fs::rename(&new, socket)?;
     Ok(listener)
 }
@@ -307,6 +392,7 @@ fn with_short_path<T>(socket: &Path, then: impl Fn(&Path) -> io::Result<T>) -> i
         return then(socket);
     }
     let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else { return then(socket) };
-    let dir = File::open(dir)?;
+    // Whoever may pass through a directory may not always list it.
+    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     then(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
 }

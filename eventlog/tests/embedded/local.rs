@@ -12,8 +12,8 @@ use tempfile::tempdir;
 use tripline_eventlog::{
     LogError, Publisher as _, Reader as _,
     embedded::{
-        Batch, EmbeddedLog, EmbeddedOptions, LocalLog, Position, ServerHandle, StateChange, open_for_reading, serve,
-        socket_path,
+        Batch, EmbeddedLog, EmbeddedOptions, Guests, LocalLog, Position, ServerHandle, StateChange, open_for_reading,
+        serve, socket_path,
     },
 };
 
@@ -25,7 +25,7 @@ use crate::support::{LONG, OUTPUTS, child_command, child_dir, open, read_all, re
 fn child_that_serves() {
     let Some(dir) = child_dir() else { return };
     let log = open(&dir, 1);
-    let _server = serve(&log, &socket_path(&dir), 0o600).unwrap();
+    let _server = serve(&log, &socket_path(&dir), None).unwrap();
     println!("\nserves");
     for line in std::io::stdin().lines() {
         log.append(OUTPUTS, &[record("k", line.unwrap())]).unwrap();
@@ -73,7 +73,7 @@ fn reading(dir: &Path) -> LocalLog {
 
 fn served(dir: &Path) -> (EmbeddedLog, ServerHandle) {
     let log = open(dir, 3);
-    let server = serve(&log, &socket_path(dir), 0o600).unwrap();
+    let server = serve(&log, &socket_path(dir), None).unwrap();
     (log, server)
 }
 
@@ -223,14 +223,18 @@ fn a_directory_with_a_long_path_is_served_too() {
 }
 
 #[test]
-fn the_socket_has_the_mode_that_was_asked_for() {
-    let dir = tempdir().unwrap();
-    let log = open(dir.path(), 1);
-    for mode in [0o600, 0o660] {
-        let _server = serve(&log, &socket_path(dir.path()), mode).unwrap();
-        let found = socket_path(dir.path()).metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(found, mode);
-    }
+fn the_way_to_the_socket_is_open_to_guests_while_there_are_some_and_the_data_files_never() {
+    let above = tempdir().unwrap();
+    let dir = above.path().join("log");
+    let log = open(&dir, 1);
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let gid = rustix::process::getegid().as_raw();
+    let found = [None, Some(Guests { gid, may_append: false }), None].map(|guests| {
+        let _server = serve(&log, &socket_path(&dir), guests).unwrap();
+        (mode(&socket_path(&dir)), mode(&dir))
+    });
+    assert_eq!(found, [(0o600, 0o700), (0o660, 0o710), (0o600, 0o700)]);
+    assert_eq!(mode(&dir.join("db")), 0o700);
 }
 
 #[test]
@@ -271,7 +275,7 @@ fn the_end_of_the_server_ends_its_connections_and_gives_the_directory_up() {
     drop(server);
     drop(log);
     let log = open(dir.path(), 3);
-    let _server = serve(&log, &socket_path(dir.path()), 0o600).unwrap();
+    let _server = serve(&log, &socket_path(dir.path()), None).unwrap();
     log.append(OUTPUTS, &[record("5", "after all")]).unwrap();
     let partition = read_all(&mut log.reader(OUTPUTS).unwrap())[0].partition;
     if partition != 0 {

@@ -1,0 +1,224 @@
+//! Users beside the one that Tripline runs as. Who is not root can't be another user: then what one user can see of it is
+//! tried.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::common::{Ran, Running};
+use super::{Place, RULES, RUN, SETTINGS, ticks};
+
+/// A group that every Debian has, and nobody is in.
+const GROUP: &str = "adm";
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A number from the user database.
+fn id(words: &[&str]) -> u32 {
+    let printed = Command::new(words[0]).args(&words[1..]).output().unwrap().stdout;
+    let text = String::from_utf8(printed).unwrap();
+    text.trim().split(':').nth(if words[0] == "getent" { 2 } else { 0 }).unwrap().parse().unwrap()
+}
+
+/// Somebody on this machine: user and group, and no other groups.
+#[derive(Clone, Copy)]
+struct Person {
+    uid: u32,
+    gid: u32,
+}
+
+impl Person {
+    fn nobody() -> Person {
+        Person { uid: id(&["id", "-u", "nobody"]), gid: id(&["id", "-g", "nobody"]) }
+    }
+
+    fn member() -> Person {
+        Person { gid: id(&["getent", "group", GROUP]), ..Person::nobody() }
+    }
+
+    fn command(self, place: &Place, arguments: &[&str]) -> Command {
+        // The program that cargo built may lie where only its builder may go. Nothing of the environment comes along.
+        let mut command = Command::new(place.path("tripline"));
+        command.args(arguments).current_dir(place.root()).stdin(Stdio::null());
+        command.env_clear().env("PATH", "/usr/bin:/bin").uid(self.uid).gid(self.gid);
+        command
+    }
+
+    fn reads(self, file: &Path) -> Command {
+        let mut command = Command::new("cat");
+        command.arg(file).uid(self.uid).gid(self.gid);
+        command
+    }
+
+    #[track_caller]
+    fn runs(self, place: &Place, arguments: &[&str]) -> Ran {
+        place.run(self.command(place, arguments), b"")
+    }
+}
+
+/// A place that everybody may come to, with the program in it.
+fn open_place(settings: &str) -> Place {
+    let place = Place::new();
+    fs::set_permissions(place.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_tripline"), place.path("tripline")).unwrap();
+    for (name, content) in [("tripline.toml", format!("{settings}{SETTINGS}")), ("rules.xml", RULES.to_owned())] {
+        place.write(name, content);
+    }
+    for name in ["tripline.toml", "rules.xml", "tripline"] {
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    place
+}
+
+fn watching(place: &Place) -> Running {
+    let mut running = place.start(&RUN);
+    running.wait_for("watching with");
+    running
+}
+
+#[test]
+fn members_of_the_group_may_ask_nobody_else_may_and_the_files_stay_closed() {
+    if !is_root() {
+        let place = open_place("[socket]\ngroup = \"root\"\n");
+        place.tripline(&RUN).exits(2).says(&["socket.group", "is not in group `root`", "SupplementaryGroups=root"]);
+        return;
+    }
+    let (member, stranger) = (Person::member(), Person::nobody());
+    let place = open_place(&format!("[socket]\ngroup = \"{GROUP}\"\n"));
+    place.write("ticks.jsonl", ticks(5));
+    fs::set_permissions(place.path("ticks.jsonl"), fs::Permissions::from_mode(0o644)).unwrap();
+    place.tripline(&["outputs", "import", "ticks.jsonl", "--data-dir", "data"]).exits(0);
+    stranger.runs(&place, &["alerts", "--data-dir", "data"]).exits(5).says(&["is not for this user", "[socket] group"]);
+
+    let running = watching(&place);
+    assert!(!running.messages().contains("can't come to the socket"), "{}", running.messages());
+    for looks in [&["outputs", "--agent", "box"][..], &["alerts"], &["logtest", "--agent", "box", "--command", "tick"]]
+    {
+        let looks = [looks, &["--data-dir", "data"]].concat();
+        member.runs(&place, &looks).exits(0);
+        stranger.runs(&place, &looks).exits(5).says(&["is not for this user", "sudo", "[socket] group"]);
+    }
+    let forget = ["state", "forget", "--agent", "box", "--command", "tick", "--reason", "r", "--data-dir", "data"];
+    for writes in [&["outputs", "import", "ticks.jsonl", "--data-dir", "data"][..], &forget] {
+        member.runs(&place, writes).exits(5).says(&["may read here and not write", "group_may = \"write\""]);
+    }
+    member.runs(&place, &["alerts", "--group", "g", "--data-dir", "data"]).exits(2).says(&["belongs to root"]);
+    let only_owner = "only the user that the log's owner runs as, and root";
+    member.runs(&place, &["state", "verify", "--data-dir", "data"]).exits(5).says(&[only_owner]);
+    member.runs(&place, &["state", "backup", "copy", "--data-dir", "data"]).exits(2).says(&["belongs to root"]);
+    // Nothing but the socket: neither the log's files nor what waits in the spool.
+    for closed in ["data/log/db/CURRENT", "data/spool/spool.json"] {
+        assert!(place.path(closed).exists());
+        let ran = place.run(member.reads(&place.path(closed)), b"");
+        assert!(ran.exits(1).err.contains("Permission denied"));
+    }
+
+    // Whoever follows goes on when Tripline comes back.
+    let mut follower = Running::start(member.command(&place, &["alerts", "--follow", "--data-dir", "data"]));
+    follower.wait_until("an alert", |follower| !follower.printed().is_empty());
+    running.stop().exits(0);
+    let said = member.runs(&place, &["alerts", "--data-dir", "data"]).exits(5);
+    said.says(&["Tripline does not run on", "start it"]);
+    let seen = follower.printed().len();
+    let running = watching(&place);
+    follower.wait_until("an alert after the restart", |follower| follower.printed().len() > seen);
+    follower.stop().exits(0);
+    running.stop().exits(0);
+}
+
+#[test]
+fn members_of_the_group_may_write_when_the_settings_say_so() {
+    let group = if is_root() { GROUP.to_owned() } else { own_group() };
+    let place = open_place(&format!("[socket]\ngroup = \"{group}\"\ngroup_may = \"write\"\n"));
+    place.write("ticks.jsonl", ticks(5));
+    fs::set_permissions(place.path("ticks.jsonl"), fs::Permissions::from_mode(0o644)).unwrap();
+    let running = watching(&place);
+    let as_member = |arguments: &[&str]| match is_root() {
+        true => Person::member().runs(&place, arguments),
+        false => place.tripline(arguments),
+    };
+    as_member(&["outputs", "import", "ticks.jsonl", "--data-dir", "data"]).exits(0);
+    let forget = ["state", "forget", "--agent", "box", "--command", "tick", "--reason", "r", "--data-dir", "data"];
+    as_member(&forget).exits(0).says(&["the order is in the log"]);
+    running.stop().exits(0);
+}
+
+fn own_group() -> String {
+    let printed = Command::new("id").arg("-gn").output().unwrap().stdout;
+    String::from_utf8(printed).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named_and_nothing_is_served() {
+    let place = open_place("[socket]\ngroup = \"no-such-group\"\n");
+    place.tripline(&RUN).exits(2).says(&["socket.group", "this machine has no group `no-such-group`"]);
+}
+
+/// All files below a directory, it too.
+fn below(path: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![path.to_owned()];
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            found.extend(below(&entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+/// Root looks at, copies and checks what another user's service does, and leaves nothing there that this user could not use.
+#[test]
+fn root_beside_a_service_of_another_user_takes_nothing_from_it() {
+    if !is_root() {
+        return; // Nobody to be root: who is not has the tests of one user's backups.
+    }
+    let nobody = Person::nobody();
+    let place = open_place("");
+    fs::create_dir(place.path("home")).unwrap();
+    chown(place.path("home"), Some(nobody.uid), Some(nobody.gid)).unwrap();
+    place.write("ticks.jsonl", ticks(5));
+    let data = "home/data";
+    let run = ["run", "--rules", "rules.xml", "--data-dir", data];
+    let service = || {
+        let mut running = Running::start(nobody.command(&place, &run));
+        running.wait_for("watching with");
+        running
+    };
+    let mut running = service();
+    running.wait_until("a run in the log", |_| !place.tripline(&["outputs", "--data-dir", data]).text().is_empty());
+    place.tripline(&["state", "backup", "copy", "--data-dir", data]).exits(0).says(&["which goes on"]);
+    place.tripline(&["state", "verify", "--data-dir", data]).exits(0).says(&["all is well"]);
+    place.tripline(&["outputs", "import", "ticks.jsonl", "--data-dir", data]).exits(0);
+    place
+        .tripline(&["alerts", "--group", "g", "--data-dir", data])
+        .exits(2)
+        .says(&["belongs to nobody", "sudo -u nobody"]);
+    running.stop().exits(0);
+
+    // Without the service root would own the log, and what it writes.
+    place.tripline(&["alerts", "--data-dir", data]).exits(0);
+    place.tripline(&["state", "verify", "--data-dir", data]).exits(0);
+    for writes in [&["state", "backup", "another"][..], &["outputs", "import", "ticks.jsonl"], &["process"]] {
+        let writes = [writes, &["--data-dir", data]].concat();
+        place.tripline(&writes).exits(2).says(&["belongs to nobody", "sudo -u nobody"]);
+    }
+    assert!(!place.path("another").exists());
+    for path in below(&place.path(data)) {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), nobody.uid, "{}", path.display());
+    }
+    service().stop().exits(0);
+
+    // As docs/operating.md has it: in place of the original, given to the service's user.
+    place.tripline(&["state", "verify", "--data-dir", "copy"]).exits(0).says(&["all is well"]);
+    fs::rename(place.path(data), place.path("home/old")).unwrap();
+    let copied = Command::new("cp").args(["-a", "copy", data]).current_dir(place.root()).status().unwrap();
+    assert!(copied.success());
+    for path in below(&place.path(data)) {
+        chown(path, Some(nobody.uid), Some(nobody.gid)).unwrap();
+    }
+    service().stop().exits(0);
+    place.tripline(&["state", "verify", "--data-dir", data]).exits(0).says(&["all is well"]);
+}
