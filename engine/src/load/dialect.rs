@@ -66,7 +66,7 @@ pub(super) fn look_at(
         return;
     }
     let name = &elements[0].element.name;
-    if text.value.is_empty() && !text.dropped {
+    if text.value.is_empty() {
         findings.push(
             Finding::new(&codes::FITS_EVERYTHING, format!("`{name}` is empty, and fits every text"))
                 .at(elements[0].element.tag, "asks for nothing")
