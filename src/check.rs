@@ -15,13 +15,21 @@ use crate::cli::{Check, FindingFormat};
 use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::ossec::Ossec;
+use crate::print::{self, say};
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
 
-pub fn run(args: &Check, settings: Settings) -> Outcome {
+/// Settings that can't be used are one more finding; what they name is not looked at then.
+pub fn run(args: &Check, settings: Result<Settings, Failure>) -> Outcome {
     if let Some(code) = &args.explain {
         return explain(code);
     }
+    let (settings, of_settings) = match settings {
+        Ok(settings) => (settings, None),
+        Err(Failure { error, .. }) => {
+            (Settings::default(), Some(Finding::new(&codes::SETTINGS_ERROR, one_line(&print::chain(&error)))))
+        }
+    };
     let allowed = allowed(&args.allow, &settings.lint.allow).map_err(Failure::unusable)?;
     let mut flags = args.rules.clone();
     flags.rules.extend(args.paths.iter().cloned());
@@ -35,33 +43,59 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
     // Commands are part of what would be started, and the rules' findings are worth seeing when they are wrong.
     let plan = commands::checked(&settings, args.commands.as_deref(), ossec.as_ref());
     let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
+    let of_commands = plan.err().map(|error| Finding::new(&codes::COMMANDS_ERROR, one_line(&print::chain(&error))));
     let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();
     let lints = LintInputs { commands: &names, today: Some(today) };
     let of_conf = ossec.as_ref().map(|ossec| ossec.findings(gathered.conf_index())).unwrap_or_default();
-    let before = unread.into_iter().chain(gathered.findings()).chain(of_conf).collect();
-    let checked = load::check_and_lint(&gathered.inputs, &settings.engine(partitions), sources.orphans(), &lints);
+    let before = of_settings
+        .iter()
+        .cloned()
+        .chain(unread)
+        .chain(of_commands)
+        .chain(gathered.findings())
+        .chain(of_conf)
+        .collect();
+    let engine = sources.engine(ossec.as_ref());
+    let checked = load::check_and_lint(&gathered.inputs, &engine, sources.orphans(), &lints);
     let mut checked = checked.with(before);
+    if of_settings.is_some() {
+        // It may be there.
+        checked.findings.retain(|finding| finding.code != codes::NO_TIME_ZONE.code);
+    }
     // Some codes are an error at times, and an error is never allowed.
     checked.findings.retain(|finding| finding.severity == Severity::Error || !allowed.contains(&finding.code));
     let files = gathered.files();
-    print(&checked, &files, args)?;
-    plan.map_err(Failure::unusable)?;
     // What `run` would refuse is what counts, not what is printed.
-    match checked.findings.iter().map(|finding| finding.severity).min() {
-        _ if checked.rules.is_none() => Ok(Exit::Unusable),
-        Some(Severity::Error) => Ok(Exit::Unusable),
-        Some(Severity::Warning) => Ok(Exit::Findings),
-        _ => Ok(Exit::Fine),
+    let exit = match checked.findings.iter().map(|finding| finding.severity).min() {
+        _ if checked.rules.is_none() => Exit::Unusable,
+        Some(Severity::Error) => Exit::Unusable,
+        Some(Severity::Warning) => Exit::Findings,
+        _ => Exit::Fine,
+    };
+    match write(&checked, &files, args) {
+        Err(error) if exit == Exit::Fine => return Err(error.into()),
+        // Whether somebody reads on changes nothing about the rules; nor does a summary that can't be written.
+        Err(error) if !crate::is_broken_pipe(&error) => say!("tripline: {}", print::chain(&error)),
+        _ => {}
     }
+    Ok(exit)
 }
 
-fn print(checked: &Checked, files: &[SourceFile], args: &Check) -> anyhow::Result<()> {
+/// Lines of a message as one.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+fn write(checked: &Checked, files: &[SourceFile], args: &Check) -> anyhow::Result<()> {
     let Checked { findings, rule_count, .. } = checked;
     let mut out = std::io::stdout().lock();
     match args.format {
         FindingFormat::Json => writeln!(out, "{:#}", finding::to_json(findings, files, *rule_count))?,
         FindingFormat::Human => {
             write!(out, "{}", finding::render(findings, files))?;
+            if let Some(line) = finding::explained_by(findings) {
+                writeln!(out, "{line}")?;
+            }
             writeln!(out, "{}", finding::summary(findings, *rule_count, files.len()))?;
         }
         FindingFormat::Github => {

@@ -351,8 +351,8 @@ pub struct Check {
     /// Check for Kafka, where outputs lie in several partitions (as with `kafka.enabled` in the settings)
     #[arg(long)]
     pub kafka: bool,
-    /// Say nothing of warnings with this code, such as TL0601; repeat for more
-    #[arg(long, value_name = "CODE")]
+    /// Say nothing of warnings with this code, such as TL0601; repeat, or write commas, for more
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
     pub allow: Vec<String>,
     /// How to print findings
     #[arg(long, value_enum, default_value_t = FindingFormat::Human, value_name = "FORMAT")]

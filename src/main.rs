@@ -75,7 +75,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Alerts(args) => alerts::run(args, settings()?),
         Verb::Outputs(args) => outputs::run(args, settings()?),
         Verb::Capture(args) => capture::run(args, settings()?),
-        Verb::Check(args) => check::run(args, settings()?),
+        Verb::Check(args) => check::run(args, settings()),
         Verb::Test(args) => test::run(args),
         Verb::Logtest(args) => logtest::run(args, settings()?),
         Verb::Replay(args) => replay::run(args, settings()?),

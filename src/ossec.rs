@@ -44,7 +44,8 @@ impl Ossec {
         let source = rulefiles::file(path, ossec_conf::BYTES_MAX)
             .with_context(|| format!("could not read `{}`", path.display()))?;
         let facts = AgentFacts::of_this_machine(&settings.agent_name()?, Vec::new());
-        let conf = ossec_conf::parse(&source.text, &source.name, &facts);
+        let mut conf = ossec_conf::parse(&source.text, &source.name, &facts);
+        overruled(&mut conf, &source.name, settings);
         let mut dirs = RuleDirs::of(path);
         let beside = dirs.etc.join("rules");
         if !dirs.rules.is_dir() && beside.is_dir() {
@@ -105,6 +106,25 @@ impl Ossec {
     /// The lists that it names, under the names that rules give them.
     pub fn list_files(&self) -> Named<(String, PathBuf)> {
         self.conf.list_files(&self.dirs)
+    }
+}
+
+/// Says which levels of alerts have no effect, since settings have others.
+fn overruled(conf: &mut OssecConf, file: &str, settings: &Settings) {
+    let (levels, alerts) = (conf.alert_levels, &settings.alerts);
+    for (element, said, setting, set) in [
+        ("log_alert_level", levels.log, "log_level", alerts.log_level),
+        ("email_alert_level", levels.mail, "mail_level", alerts.mail_level),
+    ] {
+        if let (Some((level, line)), Some(set)) = (said, set)
+            && level != set
+        {
+            let what = format!(
+                "`{element}` is {level}, and `{setting} = {set}` under [alerts] in the settings goes before it: remove one"
+            );
+            let finding = ossec_conf::Finding { file: file.to_owned(), line, severity: Severity::Warning, what };
+            conf.findings.push(finding);
+        }
     }
 }
 

@@ -45,16 +45,22 @@ impl Sources<'_> {
         Ossec::read(self.flags.ossec_conf.as_deref(), self.settings)
     }
 
-    /// All files as they are now, or everything that is named and can't be read.
-    pub fn gather(&self, ossec: Option<&Ossec>) -> anyhow::Result<CompileInputs> {
+    /// What the rule set is compiled from as it is now, or everything that is named and can't be read.
+    pub fn gather(&self, ossec: Option<&Ossec>) -> anyhow::Result<Wanted> {
         let gathered = self.look(ossec);
         if !gathered.problems.is_empty() {
             bail!("{}", gathered.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         }
-        Ok(gathered.inputs)
+        Ok(Wanted { inputs: gathered.inputs, engine: self.engine(ossec) })
     }
 
-    /// The same, with what is named and can't be read told beside what can.
+    /// What of settings and of OSSEC's configuration changes the answers of rules.
+    pub fn engine(&self, ossec: Option<&Ossec>) -> tripline_engine::Settings {
+        let levels = ossec.map(|ossec| ossec.conf.alert_levels).unwrap_or_default();
+        self.settings.engine(self.partitions, levels)
+    }
+
+    /// All files, with what is named and can't be read told beside what can.
     pub fn look(&self, ossec: Option<&Ossec>) -> Gathered {
         let mut gathered = Gathered { conf: ossec.map(|ossec| ossec.source().clone()), ..Gathered::default() };
         let rules = self.rules(ossec, &mut gathered);
@@ -86,14 +92,15 @@ impl Sources<'_> {
     }
 
     /// Compiles them.
-    pub fn check(&self, inputs: &CompileInputs) -> Checked {
-        load::check_inputs(inputs, &self.settings.engine(self.partitions), self.orphans())
+    pub fn check(&self, wanted: &Wanted) -> Checked {
+        load::check_inputs(&wanted.inputs, &wanted.engine, self.orphans())
     }
 
     /// The compiled rules, or every finding printed to standard error.
     pub fn load(&self, ossec: Option<&Ossec>) -> Result<Arc<RuleSet>, Failure> {
         let gathered = self.look(ossec);
-        let Checked { rules, findings, .. } = self.check(&gathered.inputs).with(gathered.findings());
+        let checked = load::check_inputs(&gathered.inputs, &self.engine(ossec), self.orphans());
+        let Checked { rules, findings, .. } = checked.with(gathered.findings());
         let files = gathered.files();
         match rules {
             Some(rules) => {
@@ -102,6 +109,7 @@ impl Sources<'_> {
             }
             None => {
                 say!("{}", finding::render(&findings, &files).trim_end());
+                finding::explained_by(&findings).iter().for_each(|line| say!("{line}"));
                 Err(Failure::unusable(anyhow!("the rules have errors; nothing was started")))
             }
         }
@@ -130,12 +138,10 @@ impl Sources<'_> {
         };
         let rules_dir = dirs.iter().find(|path| path.is_dir());
         let paths = gathered.known(ossec.rule_files(rules_dir.map(PathBuf::as_path)));
-        let same = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let known: BTreeSet<PathBuf> = paths.iter().map(|path| same(path)).collect();
-        for path in paths {
+        for path in paths.into_iter().filter(|path| gathered.is_new(path)).collect::<Vec<_>>() {
             files.extend(gathered.read("rule file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
-        for path in dirs.iter().filter(|path| Some(*path) != rules_dir && !known.contains(&same(path))) {
+        for path in dirs.iter().filter(|path| Some(*path) != rules_dir) {
             files.extend(gathered.directory(path, "local_rules.xml", &named_by));
         }
         files
@@ -144,7 +150,8 @@ impl Sources<'_> {
     /// Decoder files in load order: those of the OSSEC configuration, then those that flags or settings name.
     fn decoders(&self, ossec: Option<&Ossec>, gathered: &mut Gathered) -> Vec<SourceFile> {
         let mut files = Vec::new();
-        for path in ossec.map(|ossec| gathered.known(ossec.decoder_files())).unwrap_or_default() {
+        let paths = ossec.map(|ossec| gathered.known(ossec.decoder_files())).unwrap_or_default();
+        for path in paths.into_iter().filter(|path| gathered.is_new(path)).collect::<Vec<_>>() {
             files.extend(gathered.read("decoder file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
         let (dirs, named_by) =
@@ -152,6 +159,15 @@ impl Sources<'_> {
         files.extend(dirs.iter().flat_map(|path| gathered.directory(path, "local_decoder.xml", &named_by)));
         files
     }
+}
+
+/// What a rule set is compiled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The files.
+    pub inputs: CompileInputs,
+    /// What else changes the answers of rules.
+    pub engine: tripline_engine::Settings,
 }
 
 /// Files as they are now, and what is named and can't be read.
@@ -164,8 +180,10 @@ pub struct Gathered {
     problems: Vec<Problem>,
     /// How many bytes were read.
     bytes: usize,
-    /// What flags or settings have named so far: a file that comes up twice counts where it comes up first.
+    /// What has been named so far: a file that comes up twice counts where it comes up first.
     named: BTreeSet<PathBuf>,
+    /// What came up again.
+    twice: BTreeSet<PathBuf>,
 }
 
 /// Something that is named and can't be read.
@@ -194,7 +212,7 @@ impl Gathered {
         self.inputs.files().count() as u32
     }
 
-    /// What is named and can't be read.
+    /// What is named and can't be read, or is named twice.
     pub fn findings(&self) -> Vec<Finding> {
         let finding = |problem: &Problem| {
             let finding = Finding::new(&codes::FILE_NOT_READ, problem.what.clone()).note(problem.named_by.clone());
@@ -208,7 +226,34 @@ impl Gathered {
             let message = format!("{} more files can't be read", self.problems.len() - FINDINGS_PER_FILE_MAX);
             findings.push(Finding::new(&codes::FILE_NOT_READ, message));
         }
+        findings.extend(self.named_twice());
         findings
+    }
+
+    /// Whether a file, or another name of it, has not come up so far.
+    fn is_new(&mut self, path: &Path) -> bool {
+        let is_new = self.named.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+        if !is_new {
+            self.twice.insert(path.to_owned());
+        }
+        is_new
+    }
+
+    /// Says which files came up twice.
+    fn named_twice(&self) -> Option<Finding> {
+        const SHOWN_MAX: usize = 4;
+        let mut names: Vec<String> =
+            self.twice.iter().take(SHOWN_MAX).map(|path| format!("`{}`", path.display())).collect();
+        let message = match self.twice.len() {
+            0 => return None,
+            1 => format!("{} is named twice, and loaded once", names[0]),
+            n => format!("{n} files are named twice, and loaded once"),
+        };
+        if self.twice.len() > SHOWN_MAX {
+            names.push("...".to_owned());
+        }
+        let finding = Finding::new(&codes::FILE_NAMED_TWICE, message);
+        Some(if self.twice.len() > 1 { finding.note(names.join(", ")) } else { finding })
     }
 
     /// What entries of OSSEC's configuration name, as far as it is there.
@@ -258,7 +303,7 @@ impl Gathered {
     fn directory(&mut self, path: &Path, last: &str, named_by: &str) -> Vec<SourceFile> {
         match in_directory(path, last) {
             Ok(mut paths) => {
-                paths.retain(|path| self.named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+                paths.retain(|path| self.is_new(path));
                 paths.iter().filter_map(|path| self.read("file", path, load::FILE_BYTES_MAX, named_by)).collect()
             }
             Err(error) => {

@@ -391,3 +391,17 @@ fn times_of_day_are_those_of_the_time_zone_that_a_file_names() {
     let ran = test("", "none");
     assert!(ran.code == 2 && ran.err.contains("TL0314"), "{}", ran.err);
 }
+
+#[test]
+fn alerts_begin_at_the_level_that_a_file_names() {
+    let test = |head: &str, expect: &str| {
+        let steps = "{at: 0s, output: \"a\\n\"}, {at: 1m, output: \"b\\n\", expect: EXPECT}".replace("EXPECT", expect);
+        let text = format!("{head}{HEAD}tests: [{{name: a change, steps: [{steps}]}}]\n");
+        tripline(directory(&text).path(), &["test"])
+    };
+    for (head, expect) in [("", "[{rule: 100001}]"), ("log_level: 8\n", "[{rule: 100001}]"), ("log_level: 9\n", "none")]
+    {
+        let ran = test(head, expect);
+        assert_eq!(ran.code, 0, "{head}: {}{}", ran.out, ran.err);
+    }
+}

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use tripline_engine::load::CompileInputs;
 use tripline_engine::{SourceFile, finding};
 use tripline_processor::ActiveRules;
 
 use super::Exchange;
 use crate::print::{self, say};
-use crate::rulefiles::{self, Sources};
+use crate::rulefiles::{self, Sources, Wanted};
 
 /// Where rules come from, and who judges by them.
 pub struct Rules<'a> {
@@ -19,8 +18,8 @@ pub struct Rules<'a> {
 }
 
 impl Exchange for Rules<'_> {
-    /// The files, or why they can't be read.
-    type Texts = Result<CompileInputs, String>;
+    /// What they are compiled from, or why it can't be read.
+    type Texts = Result<Wanted, String>;
 
     fn texts(&mut self) -> Self::Texts {
         let ossec = self.sources.ossec();
@@ -28,16 +27,19 @@ impl Exchange for Rules<'_> {
     }
 
     fn is_in_use(&self, texts: &Self::Texts) -> bool {
-        texts.as_ref().is_ok_and(|inputs| inputs.files().eq(self.active.current().files()))
+        let current = self.active.current();
+        texts
+            .as_ref()
+            .is_ok_and(|wanted| wanted.inputs.files().eq(current.files()) && wanted.engine == *current.settings())
     }
 
     fn exchange(&mut self, texts: &Self::Texts) {
-        let inputs = match texts {
-            Ok(inputs) => inputs,
+        let wanted = match texts {
+            Ok(wanted) => wanted,
             Err(error) => return say!("tripline: the rules are not exchanged: {error}"),
         };
-        let checked = self.sources.check(inputs);
-        let files: Vec<SourceFile> = inputs.files().cloned().collect();
+        let checked = self.sources.check(wanted);
+        let files: Vec<SourceFile> = wanted.inputs.files().cloned().collect();
         let current = self.active.current().digest_hex();
         match checked.rules {
             None => {

@@ -1,5 +1,6 @@
 //! From a test file to tests that can be run, or to everything that is wrong with it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_saphyr::Spanned;
 use tripline_engine::load::CompileInputs;
-use tripline_engine::{RuleSet, SourceFile, finding, load};
+use tripline_engine::{RuleSet, Settings, SourceFile, finding, load};
 use tripline_schemas::history::HistoryRecord;
 
 use super::excerpt::{self, Place};
@@ -75,11 +76,11 @@ pub struct Loader {
     compiled: Vec<Compiled>,
 }
 
-/// Files and the time zone of their conditions, and what came of them: rules, or what is wrong with them as text.
+/// Files and the settings that change their answers, and what came of them: rules, or what is wrong with them as text.
 #[derive(Debug)]
 struct Compiled {
     inputs: CompileInputs,
-    time_zone: Option<String>,
+    settings: Settings,
     rules: Result<Arc<RuleSet>, String>,
 }
 
@@ -112,11 +113,13 @@ impl Loader {
         problems: &mut Vec<Problem>,
     ) -> Option<Arc<RuleSet>> {
         let before = problems.len();
+        // A file that comes up again, as one of a directory does, counts where it comes up first.
+        let mut known = BTreeSet::new();
         let mut files = |entries: &[Spanned<String>]| {
             let mut files: Vec<SourceFile> = Vec::new();
             for entry in entries {
                 match rules::resolve(&entry.value, base) {
-                    Ok(more) => files.extend(more),
+                    Ok(more) => files.extend(more.into_iter().filter(|file| known.insert(file.name.clone()))),
                     Err(error) => problems.push(Problem::at(excerpt::place(entry, text), format!("{error:#}"))),
                 }
             }
@@ -132,10 +135,12 @@ impl Loader {
         if problems.len() > before {
             return None;
         }
-        let is_known = |known: &Compiled| known.inputs == inputs && known.time_zone == file.time_zone;
+        let default = Settings::default();
+        let log_alert_level = file.log_level.unwrap_or(default.log_alert_level);
+        let settings = Settings { time_zone: file.time_zone.clone(), log_alert_level, ..default };
+        let is_known = |known: &Compiled| known.inputs == inputs && known.settings == settings;
         let at = self.compiled.iter().position(is_known).unwrap_or_else(|| {
-            let time_zone = file.time_zone.clone();
-            self.compiled.push(Compiled { rules: compile(&inputs, time_zone.clone()), inputs, time_zone });
+            self.compiled.push(Compiled { rules: compile(&inputs, &settings), inputs, settings });
             self.compiled.len() - 1
         });
         match &mut self.compiled[at].rules {
@@ -156,9 +161,8 @@ impl Loader {
 }
 
 /// The rules, or what is wrong with them as text.
-fn compile(inputs: &CompileInputs, time_zone: Option<String>) -> Result<Arc<RuleSet>, String> {
-    let settings = tripline_engine::Settings { time_zone, ..tripline_engine::Settings::default() };
-    let checked = load::check_inputs(inputs, &settings, load::Orphans::Error);
+fn compile(inputs: &CompileInputs, settings: &Settings) -> Result<Arc<RuleSet>, String> {
+    let checked = load::check_inputs(inputs, settings, load::Orphans::Error);
     let files: Vec<SourceFile> = inputs.files().cloned().collect();
     checked.rules.map(Arc::new).ok_or_else(|| finding::render(&checked.findings, &files))
 }

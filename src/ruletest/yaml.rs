@@ -28,6 +28,8 @@ pub struct File {
     pub lists: Vec<Spanned<String>>,
     /// Where the clock of `time` and `weekday` stands, such as `Europe/Berlin`; without it rules with these are an error.
     pub time_zone: Option<String>,
+    /// Rules of at least this level are written as alerts, as `log_alert_level` of OSSEC; 1 when not set.
+    pub log_level: Option<u16>,
     /// What holds for every test that does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use tripline_collector::ossec_conf::AlertLevels;
 use tripline_collector::{CommandSpec, Interval};
 use tripline_eventlog::kafka::KafkaSettings;
 use tripline_eventlog::topics::{Cleanup, TopicNames, TopicSpec};
@@ -182,10 +183,11 @@ impl Default for Outputs {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
-    /// Rules of at least this level are written as alerts; `log_alert_level` in OSSEC.
-    pub log_level: u16,
-    /// Rules of at least this level are marked for mail; `email_alert_level` in OSSEC.
-    pub mail_level: u16,
+    /// Rules of at least this level are written as alerts; `log_alert_level` in OSSEC, whose configuration is asked when
+    /// this is not set. 1 when neither says.
+    pub log_level: Option<u16>,
+    /// Rules of at least this level are marked for mail; `email_alert_level` in OSSEC, likewise. 7 when neither says.
+    pub mail_level: Option<u16>,
     /// Each text in an alert is cut to this many bytes, and says so.
     pub text_bytes_max: usize,
     /// Alerts are kept this long.
@@ -194,7 +196,7 @@ pub struct Alerts {
 
 impl Default for Alerts {
     fn default() -> Alerts {
-        Alerts { log_level: 1, mail_level: 7, text_bytes_max: 64 * 1024, keep: Interval::from_secs(90 * 86_400) }
+        Alerts { log_level: None, mail_level: None, text_bytes_max: 64 * 1024, keep: Interval::from_secs(90 * 86_400) }
     }
 }
 
@@ -329,12 +331,14 @@ impl Settings {
         Ok(self.kafka_settings(bootstrap))
     }
 
-    /// What of the settings changes the answers of rules.
-    pub fn engine(&self, partitions: u32) -> tripline_engine::Settings {
+    /// What of the settings changes the answers of rules. `conf` are the levels that OSSEC's configuration has for alerts.
+    pub fn engine(&self, partitions: u32, conf: AlertLevels) -> tripline_engine::Settings {
+        let default = tripline_engine::Settings::default();
+        let level = |set: Option<u16>, conf: Option<(u16, usize)>| set.or(conf.map(|(level, _)| level));
         tripline_engine::Settings {
             application_id: self.application_id.clone(),
-            log_alert_level: self.alerts.log_level,
-            email_alert_level: self.alerts.mail_level,
+            log_alert_level: level(self.alerts.log_level, conf.log).unwrap_or(default.log_alert_level),
+            email_alert_level: level(self.alerts.mail_level, conf.mail).unwrap_or(default.email_alert_level),
             alert_text_bytes_max: self.alerts.text_bytes_max,
             clock_skew_seconds_max: seconds(self.outputs.clock_skew_max),
             late_after_seconds: seconds(self.outputs.late_after),

@@ -201,7 +201,7 @@ mod tests {
         ]);
         let settings = overlay(parse("t", text).unwrap(), text, variables).unwrap();
         assert_eq!(settings.data_dir, Path::new("b"));
-        assert_eq!((settings.alerts.log_level, settings.alerts.mail_level), (3, 9));
+        assert_eq!((settings.alerts.log_level, settings.alerts.mail_level), (Some(3), Some(9)));
         assert_eq!(settings.kafka.bootstrap, ["k:9092"]);
         assert_eq!(settings.agent.name.as_deref(), Some("42"), "a number is a fine name");
     }

@@ -38,8 +38,8 @@ impl Settings {
             }
         };
         within("topics.partitions", self.topics.partitions.unwrap_or(1).into(), 1, PARTITIONS_MAX);
-        within("alerts.log_level", self.alerts.log_level.into(), 0, LEVEL_MAX.into());
-        within("alerts.mail_level", self.alerts.mail_level.into(), 0, LEVEL_MAX.into());
+        within("alerts.log_level", self.alerts.log_level.unwrap_or_default().into(), 0, LEVEL_MAX.into());
+        within("alerts.mail_level", self.alerts.mail_level.unwrap_or_default().into(), 0, LEVEL_MAX.into());
         within("alerts.text_bytes_max", self.alerts.text_bytes_max as u64, 1, TEXT_BYTES_MAX);
         within("outputs.bytes_max", self.outputs.bytes_max as u64, 1, tripline_collector::OUTPUT_BYTES_MAX as u64);
         if self.socket.group.is_none() && self.socket.group_may != GroupMay::default() {

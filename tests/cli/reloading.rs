@@ -144,6 +144,21 @@ fn a_pipe_of_commands_is_not_read_a_second_time() {
 }
 
 #[test]
+fn changed_levels_of_alerts_of_ossecs_configuration_are_taken_over() {
+    let place = place(&command("kernel", "1h", "uname -r"));
+    let conf = |level: u8| {
+        format!("<ossec_config><alerts><log_alert_level>{level}</log_alert_level></alerts></ossec_config>\n")
+    };
+    place.write("tripline.toml", format!("ossec_conf = \"ossec.conf\"\n{SETTINGS}"));
+    place.write("ossec.conf", conf(1));
+    let mut running = place.start(&["run"]);
+    running.wait_for("watching with 2 commands and 1 rule;");
+    place.write("ossec.conf", conf(9));
+    running.wait_for("tripline: judging by 1 rule now: rule set ");
+    running.stop().exits(0);
+}
+
+#[test]
 fn changed_rules_are_taken_over_and_those_with_errors_are_left_aside() {
     let place = place(&command("kernel", "1h", "uname -r"));
     let mut running = place.start(&["run"]);

@@ -1,6 +1,6 @@
 //! Rules that can't be loaded.
 
-use super::{Place, SETTINGS, ticks};
+use super::{Place, SETTINGS, common, ticks};
 
 /// Six files, each with mistakes of its own.
 fn broken() -> Place {
@@ -200,11 +200,140 @@ fn files_named_beside_an_ossec_configuration_are_checked_and_a_directory_of_ones
     let check = |more: &[&str]| found(&place, &[&["--ossec-conf", "ossec/etc/ossec.conf"], more].concat(), 2);
     assert_eq!(check(&[]), ["TL0201 ossec/rules/bad.xml:3"]);
     // A file that is loaded already is not loaded twice.
-    assert_eq!(check(&["ossec/rules/bad.xml"]), ["TL0201 ossec/rules/bad.xml:3"]);
+    assert_eq!(check(&["ossec/rules/bad.xml"]), ["TL0107 -:null", "TL0201 ossec/rules/bad.xml:3"]);
     assert_eq!(check(&["extra.xml"]), ["TL0201 ossec/rules/bad.xml:3", "TL0201 extra.xml:3"]);
     std::fs::create_dir(place.path("rules")).unwrap();
     std::fs::rename(place.path("extra.xml"), place.path("rules/good.xml")).unwrap();
     assert_eq!(check(&["rules"]), ["TL0201 rules/good.xml:3", "TL0201 ossec/rules/bad.xml:3"]);
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_loaded_once_whatever_names_it() {
+    let place = Place::new();
+    place.write("tripline.toml", "");
+    let decoder = "<decoder name=\"shop\">\n<program_name>^shop</program_name>\n</decoder>\n";
+    place.write("ossec/etc/decoder.xml", decoder);
+    let rule = "<group name=\"g,\">\n<rule id=\"100001\" level=\"3\">\n<decoded_as>shop</decoded_as>\n\
+                <match>abc</match>\n<description>d</description>\n</rule>\n</group>\n";
+    place.write("ossec/rules/a.xml", rule);
+    place.write("all/decoder.xml", decoder);
+    place.write("all/a.xml", rule);
+    let conf = "<ossec_config><rules><include>a.xml</include></rules></ossec_config>";
+    place.write("ossec/etc/ossec.conf", conf);
+    std::os::unix::fs::symlink("decoder.xml", place.path("all/link.xml")).unwrap();
+    let twice = |arguments: &[&str]| {
+        let ran = place.tripline(&[&["check"][..], arguments].concat()).exits(0);
+        let text = String::from_utf8(ran.out).unwrap();
+        let said = text.lines().find_map(|line| line.strip_prefix("info[TL0107]: "));
+        said.map(str::to_owned).unwrap_or_else(|| panic!("{text}"))
+    };
+    assert_eq!(
+        twice(&["--rules", "ossec/rules", "--decoders", "all/decoder.xml", "--decoders", "./all/decoder.xml"]),
+        "`./all/decoder.xml` is named twice, and loaded once"
+    );
+    assert_eq!(
+        twice(&["--rules", "all", "--decoders", "all/decoder.xml"]),
+        "2 files are named twice, and loaded once",
+        "the link is one more name"
+    );
+    assert_eq!(
+        twice(&["--ossec-conf", "ossec/etc/ossec.conf", "--decoders", "ossec/etc/decoder.xml"]),
+        "`ossec/etc/decoder.xml` is named twice, and loaded once"
+    );
+}
+
+/// Rules of levels 3 and 6, for the second and the third of `ticks`.
+const TWO_LEVELS: &str = r#"<group name="local,">
+  <rule id="100003" level="3">
+    <if_sid>530</if_sid>
+    <match>ossec: output: 'tick': 1</match>
+    <description>A low one.</description>
+  </rule>
+  <rule id="100006" level="6">
+    <if_sid>530</if_sid>
+    <match>ossec: output: 'tick': 2</match>
+    <description>A high one.</description>
+  </rule>
+</group>
+"#;
+
+/// OSSEC's configuration for them, with this least level of alerts.
+fn with_level(level: &str) -> String {
+    format!(
+        "<ossec_config>\n<rules><include>two.xml</include></rules>\n<alerts>\n\
+         <log_alert_level>{level}</log_alert_level>\n<email_alert_level>5</email_alert_level>\n</alerts>\n\
+         </ossec_config>\n"
+    )
+}
+
+#[test]
+fn the_levels_of_ossecs_configuration_say_what_is_written_as_an_alert_and_settings_go_before() {
+    let place = Place::new();
+    place.write("tripline.toml", SETTINGS);
+    place.write("ossec/rules/two.xml", TWO_LEVELS);
+    place.write("ticks.jsonl", ticks(3));
+    let conf = ["--ossec-conf", "ossec/etc/ossec.conf"];
+    let replayed = || {
+        let replay = ["replay", "--from", "file:ticks.jsonl", "--alerts", "-"];
+        let alerts = place.tripline(&[&replay, &conf[..]].concat()).text();
+        let alert = |alert: serde_json::Value| {
+            (alert["rule"]["id"].as_str().unwrap().to_owned(), alert["rule"]["mail"] == true)
+        };
+        common::json_lines(&alerts).into_iter().map(alert).collect::<Vec<_>>()
+    };
+    let (low, high) = (("100003".to_owned(), false), ("100006".to_owned(), true));
+    for (level, alerts) in [("1", vec![low.clone(), high.clone()]), ("5", vec![high.clone()]), ("7", vec![])] {
+        place.write("ossec/etc/ossec.conf", with_level(level));
+        assert_eq!(replayed(), alerts, "{level}");
+        assert_eq!(found(&place, &conf, 0), [""; 0]);
+    }
+    // What a log is judged by, and what is told when the settings say something else.
+    place.write("ossec/etc/ossec.conf", with_level("5"));
+    let at = ["--data-dir", "data"];
+    place.tripline(&[&["outputs", "import", "ticks.jsonl"], &at[..]].concat()).exits(0);
+    place.tripline(&[&["process", "--until-caught-up"], &conf[..], &at].concat()).exits(0);
+    let alerts = place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).text();
+    assert_eq!(alerts.lines().count(), 1, "{alerts}");
+    place.write("tripline.toml", format!("{SETTINGS}\n[alerts]\nlog_level = 1\nmail_level = 5\n"));
+    assert_eq!(replayed(), [low, high]);
+    assert_eq!(found(&place, &conf, 1), ["TL0018 ossec/etc/ossec.conf:4"]);
+    place.write("ossec/etc/ossec.conf", with_level("high"));
+    assert_eq!(found(&place, &conf, 2), ["TL0017 ossec/etc/ossec.conf:4"]);
+}
+
+#[test]
+fn a_report_that_nobody_reads_to_its_end_or_that_can_not_be_written_changes_no_exit_code() {
+    let place = broken();
+    let github = ["check", "rules", "--format", "github", "--step-summary", "nowhere/summary.md"];
+    place.tripline(&github).exits(2).says(&["could not write the summary of the step"]);
+    let head = "tripline check rules | head -n 1 > first; exit ${PIPESTATUS[0]}";
+    let many: String = (0..2000).map(|n| format!("<mach id=\"{n}\">x</mach>\n")).collect();
+    place.write("rules/many.xml", many);
+    let program = assert_cmd::cargo::cargo_bin("tripline");
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", &head.replace("tripline", &program.display().to_string())]).current_dir(place.root());
+    assert_eq!(bash.status().unwrap().code(), Some(2));
+    assert!(place.read("first").starts_with("error["));
+}
+
+#[test]
+fn commands_and_settings_that_can_not_be_read_are_findings_beside_those_of_rules() {
+    let place = Place::new();
+    place.write("tripline.toml", "");
+    place.write("a.xml", LINTED);
+    place.write("commands.toml", "[[command]]\ncomand = \"true\"\n");
+    let all = ["TL0020 -:null", "TL0601 a.xml:10", "TL0433 a.xml:13"];
+    assert_eq!(found(&place, &["a.xml", "--commands", "commands.toml"], 2), all);
+    let ran = place.tripline(&["check", "a.xml", "--commands", "commands.toml"]).exits(2);
+    let text = String::from_utf8(ran.out).unwrap();
+    assert!(text.contains("error[TL0020]: ") && text.contains("did you mean `command`?"), "{text}");
+    place.write("tripline.toml", "[rules]\ndirz = [\"x\"]\n");
+    assert_eq!(found(&place, &["a.xml"], 2), ["TL0021 -:null", "TL0601 a.xml:10", "TL0433 a.xml:13"]);
+    place.tripline(&["check", "--explain", "TL0021"]).exits(0);
+    // The last lines: where to read more, and the counts.
+    let last: Vec<&str> = text.lines().rev().take(2).collect();
+    assert_eq!(last[1], "explained by `tripline check --explain TL0020`; also TL0433, TL0601");
+    assert!(last[0].starts_with("checked 3 rules in 1 file: 1 error, 1 warning"), "{}", last[0]);
 }
 
 #[test]
@@ -300,11 +429,13 @@ fn check_says_what_is_probably_not_meant_and_says_less_when_it_is_told_so() {
     );
     assert_eq!(found(&place, &["a.xml", "--ossec-conf", "ossec.conf"], 1), all);
     // A file that is named twice is loaded once.
-    assert_eq!(found(&place, &["a.xml", "./a.xml", "."], 1), all[1..]);
+    assert_eq!(found(&place, &["a.xml", "./a.xml", "."], 1), ["TL0107 -:null", all[1], all[2]]);
     // Information alone is no reason to fail.
     assert_eq!(found(&place, &["a.xml", "--allow", "tl0433"], 0), all[1..2]);
     place.write("tripline.toml", "[lint]\nallow = [\"TL0433\", \"TL0601\"]\n");
     assert_eq!(found(&place, &["a.xml"], 0), [""; 0]);
+    place.write("tripline.toml", "");
+    assert_eq!(found(&place, &["a.xml", "--allow", "TL0433,tl0601"], 0), [""; 0]);
     place.tripline(&["check", "a.xml", "--allow", "TL0201"]).exits(2).says(&["--allow: TL0201 is an error"]);
     place.tripline(&["check", "a.xml", "--allow", "TL9999"]).exits(2).says(&["`TL9999` is no code", "TL0601"]);
     place.write("tripline.toml", "[lint]\nallow = [\"nonsense\"]\n");

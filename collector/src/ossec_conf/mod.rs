@@ -1,7 +1,7 @@
 //! Commands and rule order from OSSEC's own configuration: `ossec.conf` and `agent.conf`.
 //!
 //! Read are the `<localfile>` elements whose `log_format` is `command` or `full_command`, and the rule files, decoder
-//! files and lists of `<rules>` (in newer files `<ruleset>`), in their order. Everything else belongs to other parts of OSSEC and is left
+//! files and lists of `<rules>` (in newer files `<ruleset>`), in their order, and the levels of `<alerts>`. Everything else belongs to other parts of OSSEC and is left
 //! alone; other kinds of `<localfile>` are listed in [`OssecConf::ignored`], so that nobody waits for them.
 
 mod rules;
@@ -58,11 +58,25 @@ pub struct OssecConf {
     pub decoders_excluded: Vec<String>,
     /// Text lists that rules look up, in the file's order; see [`OssecConf::list_files`].
     pub lists: Vec<ListEntry>,
+    /// Which rules alert.
+    pub alert_levels: AlertLevels,
     /// `<localfile>` elements that are no commands.
     pub ignored: Vec<Ignored>,
     /// What is wrong or not supported. With an [`Severity::Error`] among them the configuration should not be used.
     pub findings: Vec<Finding>,
 }
+
+/// What `<alerts>` says: the least level of a rule, and the line that says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlertLevels {
+    /// `<log_alert_level>`: rules of at least this level are written as alerts.
+    pub log: Option<(u16, usize)>,
+    /// `<email_alert_level>`: rules of at least this level are marked for mail.
+    pub mail: Option<(u16, usize)>,
+}
+
+/// OSSEC's levels go from 0 up to this one.
+const LEVEL_MAX: u16 = 16;
 
 /// A `<localfile>` that is no command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,14 +180,21 @@ impl Reading<'_> {
         }
     }
 
-    /// Which levels alert is a setting of Tripline's own: it is said where this file has others than it begins with.
+    /// The last of several counts.
     fn alert_levels(&mut self, section: &Element) {
-        for (name, setting, same) in [("log_alert_level", "log_level", "1"), ("email_alert_level", "mail_level", "7")] {
-            if let Some(element) = section.child(name).filter(|element| element.text.trim() != same) {
-                let level = element.text.trim();
-                let what = format!("`<{name}>` is not read: set `{setting} = {level}` under [alerts] in tripline.toml");
-                self.find(element.line, Severity::Warning, what);
-            }
+        for element in &section.children {
+            let level = match element.name.as_str() {
+                "log_alert_level" | "email_alert_level" => element.text.trim().parse().ok(),
+                _ => continue,
+            };
+            let Some(level) = level.filter(|level| *level <= LEVEL_MAX) else {
+                let what =
+                    format!("`{}` is `{}`; expected a level from 0 to {LEVEL_MAX}", element.name, element.text.trim());
+                self.find(element.line, Severity::Error, what);
+                continue;
+            };
+            let AlertLevels { log, mail } = &mut self.conf.alert_levels;
+            *(if element.name == "log_alert_level" { log } else { mail }) = Some((level, element.line));
         }
     }
 

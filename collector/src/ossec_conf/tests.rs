@@ -399,3 +399,27 @@ fn a_file_cut_off_anywhere_gives_commands_or_findings_and_never_a_panic() {
         parse(&middle, "ossec.conf", &agent());
     }
 }
+
+#[test]
+fn the_levels_of_alerts_are_read_and_the_last_ones_count() {
+    let levels = |alerts: &str| {
+        let conf = parse(
+            format!("<ossec_config>\n{alerts}\n</ossec_config>\n").as_bytes(),
+            "ossec.conf",
+            &AgentFacts::default(),
+        );
+        (conf.alert_levels, conf.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (read, findings) = levels(
+        "<alerts>\n<log_alert_level>3</log_alert_level>\n<email_alert_level> 9 </email_alert_level>\n</alerts>\n\
+         <alerts><log_alert_level>4</log_alert_level></alerts>",
+    );
+    assert_eq!((read, findings), (AlertLevels { log: Some((4, 6)), mail: Some((9, 4)) }, Vec::new()));
+    assert_eq!(levels("<alerts></alerts>"), (AlertLevels::default(), Vec::new()));
+    for wrong in ["17", "-1", "high", ""] {
+        let (read, findings) = levels(&format!("<alerts><log_alert_level>{wrong}</log_alert_level></alerts>"));
+        assert_eq!(read, AlertLevels::default());
+        let told = format!("ossec.conf:2: error: `log_alert_level` is `{wrong}`; expected a level from 0 to 16");
+        assert_eq!(findings, [told]);
+    }
+}

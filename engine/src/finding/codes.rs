@@ -97,6 +97,9 @@ codes! {
     COMMANDS_ERROR = "TL0020" Error, "the commands can't be used",
         "Rules judge the outputs of commands, so `run` refuses to start without a sound list of them. Nothing is said of what else depends on their names.",
         "Correct the file of commands, the `[[command]]` tables of the settings, or OSSEC's configuration.";
+    SETTINGS_ERROR = "TL0021" Error, "the settings can't be used",
+        "With settings that can't be read nothing starts. The rules that they name, and the time zone, are not known then: only what flags name is looked at.",
+        "Correct the line of `tripline.toml`, or the variable of the environment.";
 
     // Ids
     DUPLICATE_ID = "TL0101" Error, "two rules have one id",

@@ -29,9 +29,9 @@ pub struct LintInputs<'a> {
 /// Looks at all rules. The tree may have errors: then rules that could not be read are left alone.
 pub(crate) fn lint(tree: &Tree, inputs: &LintInputs<'_>, findings: &mut Findings) {
     excludes::never_hold(tree, findings);
+    patterns::lint(tree, findings);
     reach::never_reached(tree, findings);
     reach::not_for_outputs(tree, findings);
-    patterns::lint(tree, findings);
     for rule in own_rules(tree) {
         contradictions(rule, findings);
     }

@@ -9,10 +9,9 @@ use crate::ruleset::Test;
 const LITERAL_BYTES_MIN: usize = 3;
 
 pub(super) fn lint(tree: &Tree, findings: &mut Findings) {
-    // What is said of a pattern already says why it never fits, or has no literal.
-    let said: Vec<_> =
-        [codes::OTHER_DIALECT.code, codes::FITS_EVERYTHING.code].map(|code| findings.rules_with(code)).into();
-    for rule in own_rules(tree).filter(|rule| !said.iter().any(|rules| rules.contains(&rule.id))) {
+    // What is said of these already tells why no literal is known.
+    let said = [codes::OTHER_DIALECT.code, codes::FITS_EVERYTHING.code].map(|code| findings.rules_with(code));
+    for rule in own_rules(tree) {
         let mut first_pattern = None;
         let mut has_literal = false;
         for condition in &rule.conditions {
@@ -24,14 +23,15 @@ pub(super) fn lint(tree: &Tree, findings: &mut Findings) {
                         .at(condition.span, "an anchor can never be fulfilled")
                         .rule(Some(rule.id))
                         .note("so the rule never holds")
-                        .help("put `^` at the start of an alternative and `$` at its end".to_owned()),
+                        .help("put `^` at the start of an alternative and `$` at its end; the characters themselves are `\\$` in `regex` and `\\^` in `pcre2`".to_owned()),
                 ),
                 Some(literals) => has_literal |= literals.iter().all(|literal| literal.len() >= LITERAL_BYTES_MIN),
                 None => {}
             }
             has_literal |= literals.is_some_and(|literals| literals.is_empty());
         }
-        if let Some(span) = first_pattern.filter(|_| !has_literal) {
+        if let Some(span) = first_pattern.filter(|_| !has_literal && !said.iter().any(|rules| rules.contains(&rule.id)))
+        {
             let message =
                 format!("rule {} can't be looked up by a literal of {LITERAL_BYTES_MIN} characters or more", rule.id);
             findings.push(

@@ -46,8 +46,10 @@ pub(super) fn never_reached(tree: &Tree, findings: &mut Findings) {
             }
         }
     }
-    let said = findings.rules_with(codes::NEVER_REACHED.code);
-    let is_reported = |at: usize| is_own(&tree.rules[at]) && !said.contains(&tree.rules[at].id);
+    // A rule that fits no text asks for more than any other: who takes its lines is no matter.
+    let said = [codes::NEVER_REACHED.code, codes::NEVER_FITS.code].map(|code| findings.rules_with(code));
+    let is_said = |at: usize| said.iter().any(|rules| rules.contains(&tree.rules[at].id));
+    let is_reported = |at: usize| is_own(&tree.rules[at]) && !is_said(at);
     for (at, (count, by)) in shadowed {
         copies.remove(&at);
         if count == places[at] && is_reported(at) {

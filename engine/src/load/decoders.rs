@@ -536,6 +536,9 @@ impl Reader<'_> {
     }
 
     fn expression(&mut self, part: &Part) -> Option<Expression> {
+        if part.text.dropped {
+            return None;
+        }
         let text = &part.text.value;
         let pattern = match part.name {
             "prematch" | "regex" => OsRegex::new(text).map(Expression::OsRegex),

@@ -66,7 +66,7 @@ pub(super) fn look_at(
         return;
     }
     let name = &elements[0].element.name;
-    if text.value.is_empty() && !text.dropped {
+    if text.value.is_empty() {
         findings.push(
             Finding::new(&codes::FITS_EVERYTHING, format!("`{name}` is empty, and fits every text"))
                 .at(elements[0].element.tag, "asks for nothing")
@@ -338,11 +338,11 @@ fn escape_in_match(bytes: &[u8], place: usize) -> Option<Slip> {
             let after = bytes.get(end).copied();
             let is_path = before.is_some_and(parts_path)
                 || after.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"\\_".contains(&byte));
-            // No folder is called `d` and stands behind a digit, or at the end of a text.
+            // No folder is called `d` and stands behind a digit, or has one such letter at the end of a text.
             let is_after = |is: fn(&u8) -> bool| before.as_ref().is_some_and(is);
             let is_digit =
                 next == b'd' && is_after(u8::is_ascii_digit) && after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-            let is_last = matches!(next, b'd' | b'w')
+            let is_last = matches!(next, b'b' | b'd' | b'w')
                 && is_after(u8::is_ascii_alphanumeric)
                 && after.is_none_or(|byte| byte == b'|' || byte == b'$');
             let is_path = is_path && !is_digit && !is_last;
@@ -577,6 +577,7 @@ mod tests {
             (r"failed \d times", &[(r"\d", None)]),
             (r"^4\d\d", &[(r"\d", None), (r"\d", None)]),
             (r"^cron\d", &[(r"\d", None)]),
+            (r"\bfoo\b", &[(r"\b", None)]),
             (r"to\s+be", &[(r"\s+", None)]),
             ("^(foo|bar) baz$", &[("^(foo|bar) baz$", Some("^foo baz$|^bar baz$"))]),
             ("(a|b) (c|d)", &[("(a|b)", None), ("(c|d)", None)]),

@@ -47,6 +47,11 @@ pub(crate) struct Occurrence<'a> {
 }
 
 impl Occurrence<'_> {
+    /// Its text, or that of an attribute, was too long and is not there.
+    pub fn is_dropped(&self) -> bool {
+        self.text.dropped || self.attributes.iter().any(|text| text.dropped)
+    }
+
     /// The text of the attribute of this name.
     pub fn attribute(&self, name: &str) -> Option<&Text> {
         let at = self.element.attributes.iter().position(|attribute| attribute.name == name)?;

@@ -11,6 +11,9 @@ use crate::source::Span;
 /// The most places that rules may be hung by `if_group` and `if_level`, all together.
 const PLACES_MAX: usize = 1_000_000;
 
+/// The most rules that are looked at in search of those that stand behind, all together: then it takes parts of a second.
+const STEPS_MAX: usize = 2_000_000;
+
 /// Takes rules one after the other, as they are loaded. A built-in rule gives way to the one of a file.
 pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findings) -> Vec<Draft> {
     let of_files = |draft: &&Draft| draft.rule.span.file != Span::BUILT_IN && !draft.overwrites;
@@ -197,45 +200,46 @@ impl Loaded {
 
     /// Reports rules whose `if_group` finds parents before them and none of those behind.
     fn left_behind(&self, findings: &mut Findings) {
+        let mut steps_left = STEPS_MAX;
         // The places of the rules that are wanted, once for all who want them.
         let mut places: BTreeMap<Wanted, Vec<usize>> = BTreeMap::new();
-        let mut children = None;
+        let mut children: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (at, draft) in self.drafts.iter().enumerate() {
+            draft.parent_ids().for_each(|parent| children.entry(parent).or_default().push(at));
+        }
         for (at, draft) in self.drafts.iter().enumerate() {
             let Some(wanted @ Wanted::Group(_)) = Wanted::of(draft) else { continue };
             if draft.finds_later || draft.found_parents.is_empty() {
                 continue;
             }
             let all = places.entry(wanted).or_insert_with_key(|wanted| {
+                steps_left = steps_left.saturating_sub(self.drafts.len());
                 (0..self.drafts.len()).filter(|other| wanted.is(&self.drafts[*other])).collect()
             });
-            let own = self.below(at, &mut children);
-            let behind: Vec<&Draft> = all
-                .iter()
-                .filter(|other| **other > at && !own.contains(other))
-                .map(|other| &self.drafts[*other])
-                .collect();
+            let behind = &all[all.partition_point(|other| *other <= at)..];
+            steps_left = steps_left.saturating_sub(behind.len());
+            if behind.is_empty() {
+                continue;
+            }
+            let Some(own) = self.below(at, &children, &mut steps_left) else { return };
+            let behind: Vec<&Draft> =
+                behind.iter().filter(|other| !own.contains(other)).map(|other| &self.drafts[*other]).collect();
             if !behind.is_empty() {
                 findings.push(stand_behind(draft, &behind));
             }
         }
     }
 
-    /// The places of the rules below one, whose children are not its parents.
-    fn below(&self, at: usize, children: &mut Option<HashMap<u32, Vec<usize>>>) -> BTreeSet<usize> {
-        let children = children.get_or_insert_with(|| {
-            let mut children: HashMap<u32, Vec<usize>> = HashMap::new();
-            for (at, draft) in self.drafts.iter().enumerate() {
-                draft.parent_ids().for_each(|parent| children.entry(parent).or_default().push(at));
-            }
-            children
-        });
+    /// The places of the rules below one, whose children are not its parents. `None` when no more steps are left.
+    fn below(&self, at: usize, children: &HashMap<u32, Vec<usize>>, steps_left: &mut usize) -> Option<BTreeSet<usize>> {
         let mut below = BTreeSet::new();
         let mut next = vec![at];
         while let Some(at) = next.pop() {
-            let of_one = self.drafts[at].id.and_then(|id| children.get(&id)).into_iter().flatten();
-            next.extend(of_one.filter(|child| below.insert(**child)));
+            let of_one = self.drafts[at].id.and_then(|id| children.get(&id)).map_or(&[][..], Vec::as_slice);
+            *steps_left = steps_left.checked_sub(of_one.len())?;
+            next.extend(of_one.iter().filter(|child| below.insert(**child)));
         }
-        below
+        Some(below)
     }
 
     fn count_places(&mut self, draft: &mut Draft, findings: &mut Findings) {

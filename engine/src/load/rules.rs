@@ -150,8 +150,13 @@ impl Reader<'_> {
                     .help("say at least where it hangs: `<if_sid>530</if_sid>` for outputs of commands".to_owned()),
             );
         }
+        // Of a text that was too long nothing is there to look at, and a finding says so.
+        let mut is_dropped = false;
         for (kind, occurrences) in ELEMENTS.iter().zip(&occurrences) {
-            if let (Support::Yes(build), false) = (&kind.support, occurrences.is_empty()) {
+            if occurrences.iter().any(Occurrence::is_dropped) {
+                is_dropped = true;
+                draft.parents_unknown |= kind.name.starts_with("if_");
+            } else if let (Support::Yes(build), false) = (&kind.support, occurrences.is_empty()) {
                 build(&mut draft, occurrences, self.findings);
             }
         }
@@ -159,7 +164,7 @@ impl Reader<'_> {
         order::one_place(&draft, self.findings);
         composite::finish(&mut draft, self.settings, self.findings);
         draft.broken = self.findings.errors() > errors_before || !is_intact(element);
-        self.finish(draft, is_whole(element));
+        self.finish(draft, is_whole(element) && !is_dropped);
         for child in element.children.iter().filter(|child| is_next(child, element)) {
             match child.name.as_str() {
                 "rule" => self.rule(child, group, group_span),

@@ -12,6 +12,9 @@ use crate::source::Span;
 /// A rule may have this many rules above it, the root included.
 pub(crate) const DEPTH_MAX: usize = 64;
 
+/// Ids that do not exist, for which one that was meant is looked for: nobody reads more, and looking takes time.
+const SUGGESTIONS_MAX: usize = 1_000;
+
 /// All rules, hung.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
@@ -82,6 +85,7 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
     }
     let parents: HashMap<u32, Vec<u32>> =
         drafts.iter().filter_map(|draft| Some((draft.id?, draft.parent_ids().collect()))).collect();
+    let mut suggestions = 0;
     for draft in &drafts {
         let (present, missing): (Vec<_>, Vec<_>) =
             draft.parents.iter().partition(|parent| known.contains_key(&parent.id));
@@ -91,10 +95,10 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
                 true => format!("rule {written} is set aside"),
                 false => format!("there is no rule {written}"),
             };
+            suggestions += 1;
+            let suggested = (suggestions <= SUGGESTIONS_MAX).then(|| near(draft, parent, &known, &parents)).flatten();
             let finding = match orphans {
-                Orphans::Error => {
-                    Finding::new(&codes::MISSING_PARENT, why).meant(near(draft, parent, &known, &parents))
-                }
+                Orphans::Error => Finding::new(&codes::MISSING_PARENT, why).meant(suggested),
                 Orphans::SetAside if present.is_empty() && !draft.also_under_root => {
                     Finding::new(&codes::SET_ASIDE, format!("the rule is set aside: {why}"))
                 }
@@ -169,7 +173,7 @@ fn near(
             if Some(id) == draft.id || id == parent.id {
                 return true;
             }
-            if seen.len() < DEPTH_MAX && seen.insert(id) {
+            if seen.len() < DEPTH_MAX && next.len() < DEPTH_MAX && seen.insert(id) {
                 next.extend(parents.get(&id).into_iter().flatten().copied());
             }
         }
