@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
+use tripline_collector::Plan;
 use tripline_engine::finding::{self, codes};
 use tripline_engine::lint::LintInputs;
 use tripline_engine::load::{self, Checked};
@@ -15,8 +16,10 @@ use crate::cli::{Check, FindingFormat};
 use crate::commands;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::ossec::Ossec;
+use crate::print::say;
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
+use crate::sharing;
 
 pub fn run(args: &Check, settings: Settings) -> Outcome {
     if let Some(code) = &args.explain {
@@ -45,13 +48,22 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
     checked.findings.retain(|finding| finding.severity == Severity::Error || !allowed.contains(&finding.code));
     let files = gathered.files();
     print(&checked, &files, args)?;
-    plan.map_err(Failure::unusable)?;
+    tell_of_this_machine(&plan.map_err(Failure::unusable)?, &settings);
     // What `run` would refuse is what counts, not what is printed.
     match checked.findings.iter().map(|finding| finding.severity).min() {
         _ if checked.rules.is_none() => Ok(Exit::Unusable),
         Some(Severity::Error) => Ok(Exit::Unusable),
         Some(Severity::Warning) => Ok(Exit::Findings),
         _ => Ok(Exit::Fine),
+    }
+}
+
+/// Says what would be refused here and now. It is no finding: what is checked may be meant for another machine or user.
+fn tell_of_this_machine(plan: &Plan, settings: &Settings) {
+    let users = plan.check_users().map_err(|error| error.to_string());
+    let group = sharing::guests(settings).map_err(|failure| format!("{:#}", failure.error));
+    for error in [users.err(), group.err()].into_iter().flatten() {
+        say!("tripline: started on this machine by this user, `tripline run` would refuse this: {error}");
     }
 }
 
