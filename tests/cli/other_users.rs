@@ -147,6 +147,22 @@ fn members_of_the_group_may_write_when_the_settings_say_so() {
     running.stop().exits(0);
 }
 
+#[test]
+fn what_is_in_the_way_of_guests_is_said_and_left_as_it_is() {
+    let group = if is_root() { GROUP.to_owned() } else { own_group() };
+    let place = open_place(&format!("[socket]\ngroup = \"{group}\"\n"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(place.path("data")).unwrap();
+    set(&place.path("data"), 0o750);
+    set(place.root(), 0o700);
+    let running = watching(&place);
+    let closed = format!("`{}` is closed to them", fs::canonicalize(place.root()).unwrap().display());
+    assert!(running.messages().contains(&closed), "{}", running.messages());
+    running.stop().exits(0);
+    assert_eq!((mode(place.root()), mode(&place.path("data"))), (0o700, 0o750));
+}
+
 fn own_group() -> String {
     let printed = Command::new("id").arg("-gn").output().unwrap().stdout;
     String::from_utf8(printed).unwrap().trim().to_owned()
