@@ -50,7 +50,7 @@ pub fn run(args: &Capture, settings: Settings) -> Outcome {
         return Ok(Exit::NothingSelected);
     };
     file.finish().with_context(|| could_not(&args.out))?;
-    say!("captured {} in `{}`", print::count(written, "event"), args.out.display());
+    say!("captured {} in {}", print::count(written, "event"), print::path_or(&args.out, "standard output"));
     if undecoded > 0 {
         say!("tripline: {} could not be decoded and left out", print::count(undecoded, "record"));
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
+use tripline_collector::Plan;
 use tripline_engine::finding::{self, codes};
 use tripline_engine::lint::LintInputs;
 use tripline_engine::load::{self, Checked};
@@ -18,6 +19,7 @@ use crate::ossec::Ossec;
 use crate::print::{self, say};
 use crate::rulefiles::Sources;
 use crate::settings::Settings;
+use crate::sharing;
 
 /// Settings that can't be used are one more finding; what they name is not looked at then.
 pub fn run(args: &Check, settings: Result<Settings, Failure>) -> Outcome {
@@ -43,7 +45,8 @@ pub fn run(args: &Check, settings: Result<Settings, Failure>) -> Outcome {
     // Commands are part of what would be started, and the rules' findings are worth seeing when they are wrong.
     let plan = commands::checked(&settings, args.commands.as_deref(), ossec.as_ref());
     let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
-    let of_commands = plan.err().map(|error| Finding::new(&codes::COMMANDS_ERROR, one_line(&print::chain(&error))));
+    let of_commands =
+        plan.as_ref().err().map(|error| Finding::new(&codes::COMMANDS_ERROR, one_line(&print::chain(error))));
     let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();
     let lints = LintInputs { commands: &names, today: Some(today) };
     let of_conf = ossec.as_ref().map(|ossec| ossec.findings(gathered.conf_index())).unwrap_or_default();
@@ -78,12 +81,24 @@ pub fn run(args: &Check, settings: Result<Settings, Failure>) -> Outcome {
         Err(error) if !crate::is_broken_pipe(&error) => say!("tripline: {}", print::chain(&error)),
         _ => {}
     }
+    if let (Ok(plan), None) = (&plan, &of_settings) {
+        tell_of_this_machine(plan, &settings);
+    }
     Ok(exit)
 }
 
 /// Lines of a message as one.
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// Says what would be refused here and now. It is no finding: what is checked may be meant for another machine or user.
+fn tell_of_this_machine(plan: &Plan, settings: &Settings) {
+    let users = plan.check_users().map_err(|error| error.to_string());
+    let group = sharing::guests(settings).map_err(|failure| format!("{:#}", failure.error));
+    for error in [users.err(), group.err()].into_iter().flatten() {
+        say!("tripline: started on this machine by this user, `tripline run` would refuse this: {error}");
+    }
 }
 
 fn write(checked: &Checked, files: &[SourceFile], args: &Check) -> anyhow::Result<()> {

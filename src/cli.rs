@@ -40,28 +40,66 @@ pub enum Verb {
     /// Write a commented tripline.toml, a directory for rules and a commands file to start from
     Init(Init),
     /// Everything on this machine: collector and processor, on the embedded log (or on Kafka with --kafka)
+    ///
+    /// Runs the commands of the settings on their schedules, keeps every output in the data directory, judges it by
+    /// the rules and goes on until it gets a signal (SIGINT, SIGTERM), which ends the commands that run and loses
+    /// nothing.
+    ///
+    /// Changed rule and command files are taken over while it runs, SIGHUP takes them at once; what has errors is
+    /// reported and left aside. Other settings are read at the start only. Other verbs reach it over a socket in
+    /// the data directory.
     Run(Run),
     /// A collector: runs commands and publishes their outputs
+    ///
+    /// On Kafka; on one machine `tripline run` is collector and processor in one. What can't be published waits in
+    /// the spool of the data directory. With --once it tries one command, here and now, and publishes nothing.
     Collect(Collect),
     /// A processor: judges outputs and writes alerts
+    ///
+    /// On Kafka, beside others, or on the embedded log of a data directory that no `tripline run` has open, such as
+    /// after `outputs import`.
     Process(Process),
     /// Create, check or describe the topics
     Topics(Topics),
     /// Read or follow alerts
+    ///
+    /// From the beginning of what is kept, or of the time that --since names, to the end, or for ever with
+    /// --follow. It works beside a running Tripline and without one, and keeps following when that ends and comes
+    /// back.
+    ///
+    /// With --exec each alert is handed to a program, in order. With --group its position is saved after the
+    /// program succeeded, so that every alert is handed over at least once: a program that fails gets the same
+    /// alert again, after a second and then after ever longer pauses, up to a minute. Several groups know nothing
+    /// of each other.
     Alerts(Alerts),
     /// Read or follow raw outputs, or import history
+    ///
+    /// One heading for each run, with its time, agent, command, how it ended and its id, then what it printed;
+    /// orders to forget a baseline and lost runs stand in their places. With --changes only what differs from the
+    /// run before, as a diff of lines.
     Outputs(Outputs),
     /// Copy a slice of the history to a file
+    ///
+    /// As JSON lines, which `tripline replay --from file:PATH` judges and `tripline outputs import` appends to
+    /// another log.
     Capture(Capture),
     /// Check rules and settings, and say everything that is wrong with them
     Check(Check),
     /// Run rule tests, or conformance vectors
     Test(Test),
     /// Paste a line, see which rules it passes
+    ///
+    /// Lines come from standard input, as rules see them: `ossec: output: 'df -P': /dev/sda1 ...`. With --command
+    /// they are what that command printed. With --agent and --command the last real output is judged, after the one
+    /// before it, so that comparisons have something to compare with.
     Logtest(Logtest),
     /// Send history through a rule set
     Replay(Replay),
     /// Show what is remembered: baselines, timers, counters, cursors
+    ///
+    /// For each agent and command and each rule that remembers something: the baseline that `check_diff` compares
+    /// with, from which run it is and how old, how often the rule was the result, when it fired last, until when
+    /// its `ignore` holds, and how often it held back since.
     State(State),
     /// Write manual pages, one for each verb
     #[command(hide = true)]
@@ -136,7 +174,7 @@ pub struct Run {
     pub rules: RulesFrom,
     #[command(flatten)]
     pub at: Where,
-    /// File of `[[command]]` tables, as in tripline.toml
+    /// File of `[[command]]` tables, in place of the files that the settings name (`command_files`)
     #[arg(long, value_name = "FILE")]
     pub commands: Option<PathBuf>,
     /// Stop after this time, such as 90s or 10m
@@ -154,7 +192,7 @@ pub struct Collect {
     /// Take commands from an OSSEC configuration
     #[arg(long, value_name = "FILE")]
     pub ossec_conf: Option<PathBuf>,
-    /// File of `[[command]]` tables, as in tripline.toml
+    /// File of `[[command]]` tables, in place of the files that the settings name (`command_files`)
     #[arg(long, value_name = "FILE")]
     pub commands: Option<PathBuf>,
     /// Stop after this time, such as 90s or 10m
@@ -321,6 +359,14 @@ pub struct Outputs {
 #[derive(Debug, Subcommand)]
 pub enum OutputsAction {
     /// Append history (JSON lines; .zst is read too) to the outputs
+    ///
+    /// One JSON object a line, with `agent`, `command`, `time` (RFC 3339) and `output` (or `output_base64`), and if they
+    /// are known `format` (`command` or `full_command`), `duration_ms`, `ending`, `stderr`, `run`. A file with a mistake
+    /// in any line imports nothing. A running Tripline judges them at once; without one, `tripline process
+    /// --until-caught-up` does.
+    ///
+    /// What comes a second time is judged once: the same `run`, or, in a file without them, the same line number under
+    /// the same first line. So a file that has grown can be imported again.
     Import {
         /// History file, or - for standard input
         file: PathBuf,
@@ -453,6 +499,9 @@ pub struct State {
 #[derive(Debug, Subcommand)]
 pub enum StateAction {
     /// Forget the baselines and ignore timers of a command on purpose: the next output is the new baseline
+    ///
+    /// The order is an event in the log, with author, time and reason, and is carried out when the processor comes
+    /// to it. `tripline outputs` shows it.
     Forget {
         #[command(flatten)]
         at: Where,
@@ -473,10 +522,16 @@ pub enum StateAction {
         author: Option<String>,
     },
     /// Read all of a data directory and name what is damaged; exit 1 when something is
+    ///
+    /// Log, state, spool and saved positions; beside a running Tripline or without one. Says what the damage costs
+    /// and what to do.
     Verify(StateVerify),
     /// Throw the state of an embedded log away and fold it again from its outputs; no alert comes twice
     Rebuild(StateRebuild),
     /// Copy a data directory, also while it is in use
+    ///
+    /// The copy is complete when it is there, and can be put in the data directory's place. Settings, rules and
+    /// commands are not part of it. By root beside a running Tripline, or by the user that Tripline runs as.
     Backup(StateBackup),
 }
 

@@ -216,7 +216,7 @@ fn unlike_headings(text: &str) -> String {
 /// Reads all of the file first, so that a mistake in its last line imports nothing.
 fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
-    let name = if file == Path::new("-") { "standard input".to_owned() } else { format!("`{}`", file.display()) };
+    let name = print::path_or(file, "standard input");
     let mut records = Vec::new();
     for record in history::read(file).map_err(Failure::unusable)? {
         let record = record.with_context(|| name.clone()).map_err(Failure::unusable)?;

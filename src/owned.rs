@@ -40,12 +40,15 @@ pub fn serving<T>(log: &EmbeddedLog, settings: &Settings, stop: &Stop, work: imp
     Ok(done)
 }
 
-/// Drops what is older than it is kept for, now and then.
+/// Drops what is older than it is kept for: at least once, however soon the work is done, and then now and then.
 fn keep_within_bounds(log: &EmbeddedLog, stop: &Stop) {
-    while !stop.is_set() {
+    loop {
         if let Err(error) = log.enforce_retention(Timestamp::now()) {
             tracing::error!("{}", print::chain(&error.into()));
         }
         stop.sleep(RETENTION_EVERY);
+        if stop.is_set() {
+            return;
+        }
     }
 }

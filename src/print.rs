@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 /// Says something to people, on standard error, as a line. That nobody can hear it stops no work: what keeps running may
 /// outlive the terminal that it was started from.
@@ -40,6 +41,11 @@ pub fn escaped(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// A file's name, or what `-` stands for.
+pub fn path_or(file: &Path, standard: &str) -> String {
+    if file == Path::new("-") { standard.to_owned() } else { format!("`{}`", file.display()) }
 }
 
 /// A number of bytes for people.

@@ -51,7 +51,8 @@ pub fn open_way(log_dir: &Path, guests: Guests) -> Result<(), Failure> {
         if metadata.mode() & passable == 0 {
             say!(
                 "tripline: the members of the group that `[socket] group` names can't come to the socket: `{}` is closed to \
-                 them; `chmod o+x` lets everybody pass through it without showing what is in it",
+                 them; `chmod o+x` (for the directory of a service `StateDirectoryMode=0751`) lets everybody pass through it \
+                 without showing what is in it",
                 dir.display()
             );
         }

@@ -7,6 +7,7 @@ mod data_dir;
 mod dead_letters;
 mod decoders;
 mod full_disk;
+mod limits;
 mod other_users;
 mod packaging;
 mod reading;

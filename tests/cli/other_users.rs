@@ -13,7 +13,7 @@ use super::{Place, RULES, RUN, SETTINGS, ticks};
 /// A group that every Debian has, and nobody is in.
 const GROUP: &str = "adm";
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -26,9 +26,9 @@ fn id(words: &[&str]) -> u32 {
 
 /// Somebody on this machine: user and group, and no other groups.
 #[derive(Clone, Copy)]
-struct Person {
-    uid: u32,
-    gid: u32,
+pub struct Person {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 impl Person {
@@ -40,7 +40,7 @@ impl Person {
         Person { gid: id(&["getent", "group", GROUP]), ..Person::nobody() }
     }
 
-    fn command(self, place: &Place, arguments: &[&str]) -> Command {
+    pub fn command(self, place: &Place, arguments: &[&str]) -> Command {
         // The program that cargo built may lie where only its builder may go. Nothing of the environment comes along.
         let mut command = Command::new(place.path("tripline"));
         command.args(arguments).current_dir(place.root()).stdin(Stdio::null());
@@ -61,7 +61,7 @@ impl Person {
 }
 
 /// A place that everybody may come to, with the program in it.
-fn open_place(settings: &str) -> Place {
+pub fn open_place(settings: &str) -> Place {
     let place = Place::new();
     fs::set_permissions(place.root(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_tripline"), place.path("tripline")).unwrap();
@@ -147,6 +147,22 @@ fn members_of_the_group_may_write_when_the_settings_say_so() {
     running.stop().exits(0);
 }
 
+#[test]
+fn what_is_in_the_way_of_guests_is_said_and_left_as_it_is() {
+    let group = if is_root() { GROUP.to_owned() } else { own_group() };
+    let place = open_place(&format!("[socket]\ngroup = \"{group}\"\n"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(place.path("data")).unwrap();
+    set(&place.path("data"), 0o750);
+    set(place.root(), 0o700);
+    let running = watching(&place);
+    let closed = format!("`{}` is closed to them", fs::canonicalize(place.root()).unwrap().display());
+    assert!(running.messages().contains(&closed), "{}", running.messages());
+    running.stop().exits(0);
+    assert_eq!((mode(place.root()), mode(&place.path("data"))), (0o700, 0o750));
+}
+
 fn own_group() -> String {
     let printed = Command::new("id").arg("-gn").output().unwrap().stdout;
     String::from_utf8(printed).unwrap().trim().to_owned()
@@ -155,6 +171,7 @@ fn own_group() -> String {
 #[test]
 fn a_group_that_is_not_there_is_named_and_nothing_is_served() {
     let place = open_place("[socket]\ngroup = \"no-such-group\"\n");
+    place.tripline(&["check"]).exits(0).says(&["on this machine", "no group `no-such-group`"]);
     place.tripline(&RUN).exits(2).says(&["socket.group", "this machine has no group `no-such-group`"]);
 }
 

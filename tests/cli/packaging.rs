@@ -97,6 +97,7 @@ fn the_service_starts_what_the_package_installs() {
         "ExecReload=/bin/kill -HUP $MAINPID",
         "StateDirectory=tripline",
         "RestartPreventExitStatus=2",
+        "OOMPolicy=continue",
         "KillMode=mixed",
     ] {
         assert!(unit.lines().any(|there| there == line), "{line}");

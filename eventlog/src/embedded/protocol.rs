@@ -20,7 +20,9 @@ pub(super) const PROTOCOL: u32 = 1;
 /// A header is at most so many bytes.
 const HEADER_BYTES_MAX: u32 = 4 << 20;
 /// A body is at most so many bytes: the largest record there can be, and more.
-const BODY_BYTES_MAX: u32 = 256 << 20;
+pub(super) const BODY_BYTES_MAX: u32 = 256 << 20;
+/// The body of a question that appends nothing: a state key at most, and a command in it has up to 64 KiB.
+pub(super) const KEY_BYTES_MAX: u32 = 256 << 10;
 
 /// What a client asks for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -192,6 +194,14 @@ pub(super) fn send(to: &mut impl Write, header: &impl Serialize, body: &[u8]) ->
 
 /// Receives a frame; `None` when the other side has closed the connection between two.
 pub(super) fn receive<H: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<(H, Vec<u8>)>> {
+    receive_within(from, BODY_BYTES_MAX)
+}
+
+/// The same, refusing a body of more bytes than this.
+pub(super) fn receive_within<H: DeserializeOwned>(
+    from: &mut impl Read,
+    body_bytes_max: u32,
+) -> io::Result<Option<(H, Vec<u8>)>> {
     let mut lengths = [0; 8];
     let mut have = 0;
     while have < lengths.len() {
@@ -205,7 +215,7 @@ pub(super) fn receive<H: DeserializeOwned>(from: &mut impl Read) -> io::Result<O
     }
     let [h0, h1, h2, h3, b0, b1, b2, b3] = lengths;
     let header = take(from, u32::from_be_bytes([h0, h1, h2, h3]), HEADER_BYTES_MAX)?;
-    let body = take(from, u32::from_be_bytes([b0, b1, b2, b3]), BODY_BYTES_MAX)?;
+    let body = take(from, u32::from_be_bytes([b0, b1, b2, b3]), body_bytes_max)?;
     Ok(Some((serde_json::from_slice(&header)?, body)))
 }
 
@@ -285,4 +295,24 @@ pub(super) fn entries_from_body(mut body: &[u8]) -> Option<Vec<StateEntry>> {
         entries.push((key, codec::take_bytes(&mut body)?.to_vec()));
     }
     Some(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_received_up_to_its_bound_and_none_beyond() {
+        let frame = |body: &[u8]| {
+            let mut sent = Vec::new();
+            send(&mut sent, &Request::StateGet { partition: 0 }, body).unwrap();
+            sent
+        };
+        let received = |sent: &[u8]| receive_within::<Request>(&mut &sent[..], 4);
+        let (_, body) = received(&frame(b"1234")).unwrap().unwrap();
+        assert_eq!(body, b"1234");
+        assert_eq!(received(&frame(b"12345")).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(received(&[]).unwrap().is_none());
+        assert_eq!(received(&frame(b"1234")[..20]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

@@ -34,6 +34,8 @@ use crate::{LogError, Stored};
 
 /// More connections than this at a time are turned away.
 const CONNECTIONS_MAX: usize = 64;
+/// A guest is turned away when there are so many, so that guests alone never keep others out.
+const CONNECTIONS_WITH_GUESTS_MAX: usize = 48;
 /// A read waits at most so long, so that a client that went away is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// A client that does not take its answer in this time is let go.
@@ -186,15 +188,16 @@ impl Server {
             connections.insert(number, clone);
             connections.len()
         });
-        let outcome = match registered {
-            Ok(count) if count > CONNECTIONS_MAX => {
-                let what = format!("the owner of the log serves {CONNECTIONS_MAX} connections already; try again");
+        let outcome = registered.and_then(|count| {
+            let rights = self.rights_of(&stream)?;
+            let most = if rights == Rights::All { CONNECTIONS_MAX } else { CONNECTIONS_WITH_GUESTS_MAX };
+            if count > most {
+                let what = format!("the owner of the log serves {most} connections already; try again");
                 let error = WireError::Unavailable { what, cause: None };
-                protocol::send(&mut stream, &Answer::Error { error }, &[])
+                return protocol::send(&mut stream, &Answer::Error { error }, &[]);
             }
-            Ok(_) => self.talk(&mut stream),
-            Err(error) => Err(error),
-        };
+            self.talk(&mut stream, rights)
+        });
         if let Err(error) = outcome
             && !self.stop.load(Ordering::Acquire)
         {
@@ -203,13 +206,18 @@ impl Server {
         self.connections().remove(&number);
     }
 
-    fn talk(&self, stream: &mut UnixStream) -> io::Result<()> {
-        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        let client = rustix::net::sockopt::socket_peercred(&*stream)?.uid;
+    /// What the user at the other end may.
+    fn rights_of(&self, stream: &UnixStream) -> io::Result<Rights> {
+        let client = rustix::net::sockopt::socket_peercred(stream)?.uid;
         let is_guest = !client.is_root() && client != rustix::process::geteuid();
-        let rights = if is_guest { self.guests_may } else { Rights::All };
+        Ok(if is_guest { self.guests_may } else { Rights::All })
+    }
+
+    fn talk(&self, stream: &mut UnixStream, rights: Rights) -> io::Result<()> {
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        let body_bytes_max = if rights >= Rights::Append { protocol::BODY_BYTES_MAX } else { protocol::KEY_BYTES_MAX };
         let mut greeted = false;
-        while let Some((request, body)) = protocol::receive(stream)? {
+        while let Some((request, body)) = protocol::receive_within(stream, body_bytes_max)? {
             if self.stop.load(Ordering::Acquire) {
                 return Ok(());
             }
