@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use jiff::Timestamp;
 use tripline_engine::finding::{self, codes};
 use tripline_engine::lint::LintInputs;
 use tripline_engine::load::{self, Checked};
@@ -35,7 +34,7 @@ pub fn run(args: &Check, settings: Settings) -> Outcome {
     // Commands are part of what would be started, and the rules' findings are worth seeing when they are wrong.
     let plan = commands::checked(&settings, args.commands.as_deref(), ossec.as_ref());
     let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
-    let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();
+    let today = settings.zone().map_err(Failure::unusable)?.to_datetime(tripline_faults::now()).date();
     let lints = LintInputs { commands: &names, today: Some(today) };
     let of_conf = ossec.as_ref().map(|ossec| ossec.findings(gathered.conf_index())).unwrap_or_default();
     let before = unread.into_iter().chain(gathered.findings()).chain(of_conf).collect();

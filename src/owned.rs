@@ -1,15 +1,15 @@
 //! Owning the embedded log of a data directory: its topics, what it serves to other processes, its bounds.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tripline_eventlog::embedded::{self, EmbeddedLog, EmbeddedOptions};
 
 use crate::exit::Failure;
 use crate::local;
 use crate::print::{self, say};
 use crate::settings::Settings;
+use crate::settled::SettledClock;
 use crate::signals::Stop;
 use crate::topics;
 
@@ -31,15 +31,19 @@ pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure
 /// Serves the log to other processes and keeps it within its bounds while `work` goes on. Sets `stop` at its end.
 pub fn serving<T>(log: &EmbeddedLog, stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Failure> {
     let server = embedded::serve(log, &embedded::socket_path(log.dir()), SOCKET_MODE)?;
-    let done = stop.beside(|| keep_within_bounds(log, stop), work);
+    // Before anything is appended by a clock that may be wrong.
+    let clock = SettledClock::new(log.last_append_time(), tripline_faults::now());
+    let done = stop.beside(|| keep_within_bounds(log, clock, stop), work);
     drop(server);
     Ok(done)
 }
 
 /// Drops what is older than it is kept for, now and then.
-fn keep_within_bounds(log: &EmbeddedLog, stop: &Stop) {
+fn keep_within_bounds(log: &EmbeddedLog, mut clock: SettledClock, stop: &Stop) {
+    let start = Instant::now();
     while !stop.is_set() {
-        if let Err(error) = log.enforce_retention(Timestamp::now()) {
+        let now = clock.read(tripline_faults::now(), start.elapsed());
+        if let Err(error) = log.enforce_retention(now) {
             tracing::error!("{}", print::chain(&error.into()));
         }
         stop.sleep(RETENTION_EVERY);

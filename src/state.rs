@@ -271,7 +271,7 @@ fn whose(scope: &Scope, partition: u32) -> String {
 /// A time, and how long ago it was.
 fn when(time: Timestamp, zone: &TimeZone) -> String {
     let shown = time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string();
-    let seconds = Timestamp::now().duration_since(time).as_secs();
+    let seconds = tripline_faults::now().duration_since(time).as_secs();
     let age = match seconds {
         ..0 => "in the future".to_owned(),
         0..120 => format!("{seconds}s ago"),
