@@ -6,7 +6,7 @@ CARGO_FLAGS := --release --workspace --locked
 export TRIPLINE_CACHE ?= $(HOME)/.cache/tripline
 export CARGO_TARGET_DIR ?= $(TRIPLINE_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/release/tripline
-FAULTS := --features fault-points --test points -- --test-threads 6
+FAULTS := --features fault-points --test points --test clock -- --test-threads 6
 
 .PHONY: help demo test points check fmt lint doc rules bench fuzz soak deb build setup clean
 
@@ -29,7 +29,7 @@ test: setup ## Run all tests, a real Kafka among them
 
 # The tests' program takes the place of the one for people, so that one is linked again whatever the tests say. Should even
 # that be cut off, `tripline --version` tells the two apart, and `make deb` refuses the wrong one.
-points: setup ## Kill the program at each named point, which takes a program that obeys tests
+points: setup ## Kill the program at each named point and set its clock, which takes a program that obeys tests
 	@scripts/setup.sh kafka
 	@status=0; $(CARGO) test $(CARGO_FLAGS) $(FAULTS) || status=$$?; $(CARGO) build $(CARGO_FLAGS) && exit $$status
 

@@ -15,6 +15,7 @@ use tripline_schemas::alert::Alert;
 use crate::cli::{AlertFormat, Alerts};
 use crate::exit::{Failure, Outcome};
 use crate::groups::Group;
+use crate::history;
 use crate::local::Log;
 use crate::print::say;
 use crate::scan::{self, From};
@@ -34,10 +35,10 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
     let stop = Stop::on_signals()?;
     let span = args.range.period.in_zone(&zone).map_err(Failure::unusable)?;
     let mut group = args.group.as_deref().map(|name| Group::open(&log, name, &topic)).transpose()?;
-    let from = match (&group, span.since) {
-        (Some(group), _) if !group.offsets().is_empty() => From::Offsets(group.offsets().clone()),
-        (_, Some(since)) => From::Time(since),
-        _ => From::Beginning,
+    let from = match &group {
+        Some(group) if !group.offsets().is_empty() => From::Offsets(group.offsets().clone()),
+        // An alert has the time of its output, and is appended after that.
+        _ => history::start(span.since, &settings),
     };
     let sorted = reader.partitions() > 1 && !args.range.follow && group.is_none();
     let mut waiting: BTreeMap<_, (u64, Alert)> = BTreeMap::new();

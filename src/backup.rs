@@ -110,7 +110,7 @@ fn copy(data_dir: &Path, to: &Path) -> Result<Option<u32>, Failure> {
     let description = Description {
         format: FORMAT_VERSION,
         tripline: env!("CARGO_PKG_VERSION"),
-        time: Timestamp::now(),
+        time: tripline_faults::now(),
         data_dir: std::path::absolute(data_dir)?,
     };
     let mut file = File::create_new(to.join("backup.json"))?;

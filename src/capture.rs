@@ -22,7 +22,7 @@ const ZSTD_LEVEL: i32 = 3;
 pub fn run(args: &Capture, settings: Settings) -> Outcome {
     let log = Log::open(&args.at, &settings)?;
     let reader = log.reader(&settings.topic_names().outputs)?;
-    let history = OfLog::new(reader, Selection::of(&args.slice, &settings)?, &settings)?;
+    let history = OfLog::new(reader, Selection::of(&args.slice, &settings)?)?;
     let begins_late = history.begins_late();
     let stop = Stop::on_signals()?;
     // Made when there is something to write: a mistyped agent leaves no empty file.

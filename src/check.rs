@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use jiff::Timestamp;
 use tripline_collector::Plan;
 use tripline_engine::finding::{self, codes};
 use tripline_engine::lint::LintInputs;
@@ -47,7 +46,7 @@ pub fn run(args: &Check, settings: Result<Settings, Failure>) -> Outcome {
     let names: Vec<String> = plan.iter().flat_map(|plan| plan.commands()).map(|c| c.key.command().to_owned()).collect();
     let of_commands =
         plan.as_ref().err().map(|error| Finding::new(&codes::COMMANDS_ERROR, one_line(&print::chain(error))));
-    let today = settings.zone().map_err(Failure::unusable)?.to_datetime(Timestamp::now()).date();
+    let today = settings.zone().map_err(Failure::unusable)?.to_datetime(tripline_faults::now()).date();
     let lints = LintInputs { commands: &names, today: Some(today) };
     let of_conf = ossec.as_ref().map(|ossec| ossec.findings(gathered.conf_index())).unwrap_or_default();
     let before = of_settings

@@ -1,6 +1,5 @@
 //! `tripline state forget`: a person's order to the processor, as an event in the log, with author and reason.
 
-use jiff::Timestamp;
 use tripline_schemas::Key;
 use tripline_schemas::event::{Control, Event, Order};
 
@@ -30,7 +29,7 @@ pub fn run(
         order: Order::Forget { rule },
         author: author.map_or_else(own_name, str::to_owned),
         reason: reason.to_owned(),
-        time: Timestamp::now(),
+        time: tripline_faults::now(),
     };
     // The order stands all the same: the processor may have come to nothing of this key yet. On Kafka nobody can look
     // without reading the whole changelog.

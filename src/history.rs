@@ -27,12 +27,11 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// A part of a history: of these agents and commands (of all, where none is named), in this time.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection<'a> {
-    /// Names of agents.
-    pub agents: &'a [String],
-    /// Names of commands.
-    pub commands: &'a [String],
-    /// When.
-    pub span: Span,
+    agents: &'a [String],
+    commands: &'a [String],
+    span: Span,
+    /// See [`Selection::holds`].
+    clock_skew_max: Duration,
 }
 
 impl<'a> Selection<'a> {
@@ -40,7 +39,25 @@ impl<'a> Selection<'a> {
     pub fn of(slice: &'a Slice, settings: &Settings) -> Result<Selection<'a>, Failure> {
         let Slice { agent, command, period } = slice;
         let span = settings.zone().and_then(|zone| period.in_zone(&zone)).map_err(Failure::unusable)?;
-        Ok(Selection { agents: agent, commands: command, span })
+        Ok(Selection::new(agent, command, span, settings))
+    }
+
+    /// Of these agents and commands, in this time.
+    pub fn new(agents: &'a [String], commands: &'a [String], span: Span, settings: &Settings) -> Selection<'a> {
+        Selection { agents, commands, span, clock_skew_max: settings.outputs.clock_skew_max.0 }
+    }
+
+    /// Where to begin to read a log so that nothing of it is passed by: no time lies further behind the append time than
+    /// clocks may differ, see [`Selection::holds`], and append times don't go back.
+    pub fn start(&self) -> From {
+        start_within(self.span.since, self.clock_skew_max)
+    }
+
+    /// Whether a time is part of it, as rules see it: what happened later than it was appended, by more than clocks may
+    /// differ, happened when it was appended.
+    pub fn holds(&self, time: Timestamp, append_time: Timestamp) -> bool {
+        let latest = append_time.checked_add(self.clock_skew_max).unwrap_or(Timestamp::MAX);
+        self.span.holds(if time > latest { append_time } else { time })
     }
 
     /// Whether a key is part of it.
@@ -49,33 +66,36 @@ impl<'a> Selection<'a> {
         takes(self.agents, key.agent()) && takes(self.commands, key.command())
     }
 
-    /// Whether an event is part of it. Heartbeats are never: rules see none.
-    pub fn takes(&self, event: &Event) -> bool {
+    /// Whether an event that was appended then is part of it. Heartbeats are never: rules see none.
+    pub fn takes(&self, event: &Event, append_time: Timestamp) -> bool {
         let (key, time) = match event {
             Event::Output(run) => (&run.key, run.started),
             Event::Gap(gap) => (&gap.key, gap.time),
             Event::Control(control) => (&control.key, control.time),
             Event::Heartbeat(_) => return false,
         };
-        self.takes_key(key) && self.span.holds(time)
+        self.takes_key(key) && self.holds(time, append_time)
     }
 
     fn takes_record(&self, record: &HistoryRecord) -> bool {
         match &record.body {
-            HistoryBody::Event(event) => self.takes(event),
-            HistoryBody::Log(log) => self.takes_key(&log.key) && self.span.holds(log.time),
+            HistoryBody::Event(event) => self.takes(event, record.append_time),
+            HistoryBody::Log(log) => self.takes_key(&log.key) && self.holds(log.time, record.append_time),
         }
     }
 
     /// Records that can't be decoded are taken, so that somebody hears of them.
     fn takes_stored(&self, stored: &Stored) -> bool {
-        Event::from_record(&stored.record).map_or(true, |event| self.takes(&event))
+        Event::from_record(&stored.record).map_or(true, |event| self.takes(&event, stored.append_time))
     }
 }
 
-/// Where to begin to read a log for events from this time on. Their clock may be ahead of the log's.
+/// Where to begin to read a log for what happened from this time on, as rules see it. Its clock may be ahead of the log's.
 pub fn start(since: Option<Timestamp>, settings: &Settings) -> From {
-    let skew = settings.outputs.clock_skew_max.0;
+    start_within(since, settings.outputs.clock_skew_max.0)
+}
+
+fn start_within(since: Option<Timestamp>, skew: Duration) -> From {
     since.map_or(From::Beginning, |since| From::Time(since.checked_sub(skew).unwrap_or(Timestamp::MIN)))
 }
 
@@ -138,15 +158,11 @@ pub struct OfLog<'a> {
 
 impl<'a> OfLog<'a> {
     /// Finds out where to read from.
-    pub fn new(
-        mut reader: Box<dyn Reader>,
-        selection: Selection<'a>,
-        settings: &Settings,
-    ) -> Result<OfLog<'a>, LogError> {
+    pub fn new(mut reader: Box<dyn Reader>, selection: Selection<'a>) -> Result<OfLog<'a>, LogError> {
         let (mut left, mut begins_late) = (Vec::new(), false);
         for partition in (0..reader.partitions()).rev() {
             let bounds = reader.bounds(partition)?;
-            let from = match start(selection.span.since, settings) {
+            let from = match selection.start() {
                 From::Time(time) => {
                     let from = reader.offset_at(partition, time)?;
                     if from <= bounds.first && bounds.first > 0 {

@@ -5,7 +5,6 @@ mod view;
 use std::io::{BufRead, IsTerminal, Read};
 
 use anyhow::{Context, anyhow};
-use jiff::Timestamp;
 use tripline_engine::decision::LogLine;
 use tripline_eventlog::Stored;
 use tripline_processor::backend::StoredLine;
@@ -18,9 +17,9 @@ use tripline_schemas::{Ending, Format, Key, Run, RunId};
 use crate::cli::Logtest;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::local::{self, Log};
+use crate::lookback;
 use crate::print::say;
 use crate::rulefiles::Sources;
-use crate::scan::{self, From};
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -81,25 +80,10 @@ fn last_outputs(
     command: &str,
     stop: &Stop,
 ) -> Result<Vec<Stored>, Failure> {
-    let log = Log::open(&args.at, settings)?;
-    let mut reader = log.reader(&settings.topic_names().outputs)?;
-    let mut last: Vec<Stored> = Vec::new();
-    scan::scan(&mut *reader, &From::Beginning, false, stop, &mut |stored| {
-        let is_it = stored
-            .record
-            .key
-            .as_deref()
-            .and_then(|key| Key::from_bytes(key).ok())
-            .is_some_and(|key| key.agent() == agent && key.command() == command);
-        if is_it && matches!(Event::from_record(&stored.record), Ok(Event::Output(_))) {
-            if last.len() == 2 {
-                last.remove(0);
-            }
-            last.push(stored);
-        }
-        Ok(std::ops::ControlFlow::Continue(()))
-    })?;
-    Ok(last)
+    // No command has a name that can't be in a key.
+    let Ok(key) = Key::new(agent, command) else { return Ok(Vec::new()) };
+    let mut reader = Log::open(&args.at, settings)?.reader(&settings.topic_names().outputs)?;
+    Ok(lookback::last_outputs(&mut *reader, &key, 2, stop)?)
 }
 
 /// Lines of standard input. Under the name of a command they become its lines; else they are taken as they are.
@@ -112,14 +96,14 @@ fn pasted_lines(key: Key, host: String, command: Option<String>) -> impl Iterato
         if text.last() == Some(&b'\r') {
             text.pop();
         }
-        let time = Timestamp::now();
+        let time = tripline_faults::now();
         let line = LogLine { key: key.clone(), address: None, location: location.clone(), time, text };
         Ok(Item::Line(StoredLine { partition: 0, offset, append_time: time, line }))
     })
 }
 
 fn pasted_output(key: Key, output: Vec<u8>) -> Stored {
-    let now = Timestamp::now();
+    let now = tripline_faults::now();
     let run = Run {
         id: RunId { spool: uuid::Uuid::nil(), sequence: 1 },
         command_line: key.command().to_owned(),

@@ -18,8 +18,9 @@ use crate::cli::{OutputFormat, Outputs, OutputsAction, Where};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::history::{self, Selection};
 use crate::local::{self, Log};
+use crate::lookback::Before;
 use crate::print::{self, say};
-use crate::scan::{self, From};
+use crate::scan;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -40,12 +41,15 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
     let mut reader = log.reader(&topic)?;
     let stop = Stop::on_signals()?;
     let span = args.range.period.in_zone(&zone).map_err(Failure::unusable)?;
-    let selection = Selection { agents: &args.agent, commands: &args.command, span };
+    let selection = Selection::new(&args.agent, &args.command, span, settings);
+    let mut last: BTreeMap<Key, Run> = BTreeMap::new();
     // The first run of the time that was asked for may differ from the one before it.
-    let from = if args.changes { From::Beginning } else { history::start(span.since, settings) };
-    let mut before: BTreeMap<Key, Run> = BTreeMap::new();
+    let mut before = args.changes.then(|| log.reader(&topic)).transpose()?.map(|reader| Before::new(reader, &stop));
     let mut found = false;
-    scan::scan(&mut *reader, &from, args.range.follow, &stop, &mut |stored| {
+    scan::scan(&mut *reader, &selection.start(), args.range.follow, &stop, &mut |stored| {
+        if let Some(before) = &mut before {
+            before.reads_from(stored.partition, stored.offset);
+        }
         let event = match Event::from_record(&stored.record) {
             Ok(event) => event,
             Err(error) => {
@@ -59,15 +63,17 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
             Event::Output(run) if selection.takes_key(&run.key) => run,
             // Rules see gaps and orders too, so a history without them would be judged differently.
             event if args.format == OutputFormat::Json && !args.changes && args.run.is_none() => {
-                if selection.takes(event) {
+                if selection.takes(event, stored.append_time) {
                     found = true;
                     writeln!(out, "{}", history::line(stored.append_time, event.clone())?)?;
                 }
                 return Ok(ControlFlow::Continue(()));
             }
             // What comes next is to be understood by them: a new baseline, or runs that are missing.
-            event if args.format == OutputFormat::Text && args.run.is_none() && selection.takes(event) => {
-                if let Some(note) = note(event, &zone) {
+            event if args.format == OutputFormat::Text && args.run.is_none() => {
+                if selection.takes(event, stored.append_time)
+                    && let Some(note) = note(event, &zone)
+                {
                     found = true;
                     writeln!(out, "{note}\n")?;
                 }
@@ -75,11 +81,13 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
             }
             _ => return Ok(ControlFlow::Continue(())),
         };
-        let is_wanted = span.holds(run.started) && args.run.is_none_or(|id| id == run.id);
-        if args.changes {
+        let is_wanted = selection.holds(run.started, stored.append_time) && args.run.is_none_or(|id| id == run.id);
+        if let Some(before) = &mut before {
             // A failed run is no observation: it is neither a change nor something to compare with.
             if run.failure().is_none()
-                && let Some(old) = before.insert(run.key.clone(), run.clone())
+                && let Some(old) = last
+                    .insert(run.key.clone(), run.clone())
+                    .map_or_else(|| before.last(stored.partition, &run.key), |old| Ok(Some(old)))?
                 && old.output != run.output
                 // What is cut is never compared with what is whole, as in `check_diff`.
                 && old.truncated_from.is_some() == run.truncated_from.is_some()

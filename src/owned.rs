@@ -1,15 +1,15 @@
 //! Owning the embedded log of a data directory: its topics, what it serves to other processes, its bounds.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tripline_eventlog::embedded::{self, EmbeddedLog, EmbeddedOptions};
 
 use crate::exit::Failure;
 use crate::local;
 use crate::print::{self, say};
 use crate::settings::Settings;
+use crate::settled::SettledClock;
 use crate::sharing;
 use crate::signals::Stop;
 use crate::topics;
@@ -35,15 +35,19 @@ pub fn serving<T>(log: &EmbeddedLog, settings: &Settings, stop: &Stop, work: imp
     if let Some(guests) = guests {
         sharing::open_way(log.dir(), guests)?;
     }
-    let done = stop.beside(|| keep_within_bounds(log, stop), work);
+    // Before anything is appended by a clock that may be wrong.
+    let clock = SettledClock::new(log.last_append_time(), tripline_faults::now());
+    let done = stop.beside(|| keep_within_bounds(log, clock, stop), work);
     drop(server);
     Ok(done)
 }
 
 /// Drops what is older than it is kept for: at least once, however soon the work is done, and then now and then.
-fn keep_within_bounds(log: &EmbeddedLog, stop: &Stop) {
+fn keep_within_bounds(log: &EmbeddedLog, mut clock: SettledClock, stop: &Stop) {
+    let start = Instant::now();
     loop {
-        if let Err(error) = log.enforce_retention(Timestamp::now()) {
+        let now = clock.read(tripline_faults::now(), start.elapsed());
+        if let Err(error) = log.enforce_retention(now) {
             tracing::error!("{}", print::chain(&error.into()));
         }
         stop.sleep(RETENTION_EVERY);

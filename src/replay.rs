@@ -86,7 +86,7 @@ fn history<'a>(args: &'a Replay, settings: &Settings) -> Result<(History<'a>, bo
     let selection = Selection::of(&args.slice, settings)?;
     if args.from == ["log"] {
         let reader = Log::open(&args.at, settings)?.reader(&settings.topic_names().outputs)?;
-        let history = OfLog::new(reader, selection, settings)?;
+        let history = OfLog::new(reader, selection)?;
         let begins_late = history.begins_late();
         return Ok((Box::new(history), begins_late));
     }

@@ -250,7 +250,7 @@ impl Entry<'_> {
             text.push_str(&format!(", held back {} since", print::count(held_back, "time")));
         }
         let until = self.timers.until(self.partition, rule, fired);
-        if let Some(until) = until.filter(|until| *until > Timestamp::now()) {
+        if let Some(until) = until.filter(|until| *until > tripline_faults::now()) {
             text.push_str(&format!(", quiet until {}", when(until, zone)));
         }
         text
@@ -290,7 +290,7 @@ fn whose(scope: &Scope, partition: u32) -> String {
 /// A time, and how long ago it was, or is to come.
 fn when(time: Timestamp, zone: &TimeZone) -> String {
     let shown = time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string();
-    let seconds = Timestamp::now().duration_since(time).as_secs();
+    let seconds = tripline_faults::now().duration_since(time).as_secs();
     let span = match seconds.unsigned_abs() {
         seconds @ 0..120 => format!("{seconds}s"),
         seconds @ 120..7200 => format!("{}m", seconds / 60),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
+use tripline_collector::ossec_conf::AlertLevels;
 use tripline_engine::load::list_names;
 use tripline_engine::{CompileInputs, Orphans, RuleSet, SourceFile, check_inputs};
 use tripline_schemas::ruleset::{RuleFileKind, RuleSetRecord};
@@ -69,5 +70,7 @@ fn compiled(record: &RuleSetRecord, settings: &Settings, partitions: u32) -> Opt
     };
     let empty = |(name, _): (String, usize)| (name.clone(), SourceFile { name, text: Vec::new() });
     inputs.lists = list_names(&inputs.rules).into_iter().map(empty).collect();
-    check_inputs(&inputs, &settings.engine(partitions), Orphans::SetAside).rules
+    // Nor does the level matter from which on an alert is written.
+    let engine = settings.engine(partitions, AlertLevels::default());
+    check_inputs(&inputs, &engine, Orphans::SetAside).rules
 }

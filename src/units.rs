@@ -47,7 +47,7 @@ impl FromStr for When {
         let age = duration(text).map_err(|_| {
             format!("`{text}` is not a time: write RFC 3339 (2026-11-24T10:00:00Z), a date, or an age such as 2h or 7d")
         })?;
-        Timestamp::now().checked_sub(age).map(When::At).map_err(|error| error.to_string())
+        tripline_faults::now().checked_sub(age).map(When::At).map_err(|error| error.to_string())
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(in_berlin("2026-11-24"), "2026-11-23T23:00:00Z");
         assert_eq!(in_berlin("2026-07-01T10:00"), "2026-07-01T08:00:00Z");
         assert_eq!(in_berlin("2026-11-24T10:00:00+00:00"), "2026-11-24T10:00:00Z");
-        assert!("2h".parse::<When>().unwrap().in_zone(&berlin).unwrap() < Timestamp::now());
+        assert!("2h".parse::<When>().unwrap().in_zone(&berlin).unwrap() < tripline_faults::now());
         assert!("yesterday-ish".parse::<When>().is_err());
     }
 }

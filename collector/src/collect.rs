@@ -6,7 +6,6 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -247,7 +246,7 @@ impl Collector {
             agent: self.identity.agent.clone(),
             address: self.identity.address.clone(),
             spool,
-            time: Timestamp::now(),
+            time: tripline_faults::now(),
             collector: VERSION.to_owned(),
             plan: self.plan.current().intervals(),
         }
@@ -291,7 +290,7 @@ fn intent(command: &PlannedCommand, identity: &Identity) -> Intent {
         command_line: command.command.text(),
         alias: command.alias.clone(),
         format: command.format,
-        started: Timestamp::now(),
+        started: tripline_faults::now(),
         collector: VERSION.to_owned(),
     }
 }

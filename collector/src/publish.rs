@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tripline_eventlog::{LogError, Publisher};
 use tripline_faults::{Point, point};
 use tripline_schemas::event::{Event, Heartbeat};
@@ -123,7 +122,7 @@ impl Publication {
 
     /// Tells that the agent lives. That this does not get through is no loss: the next one will tell it.
     fn beat(&mut self, plan: &Plan) -> Result<(), LogError> {
-        let heartbeat = Heartbeat { time: Timestamp::now(), plan: plan.intervals(), ..self.heartbeat.clone() };
+        let heartbeat = Heartbeat { time: tripline_faults::now(), plan: plan.intervals(), ..self.heartbeat.clone() };
         let record: Record = Event::Heartbeat(heartbeat).to_record();
         match self.publisher.publish(&self.topic, &[record]) {
             Err(error) if error.is_temporary() || matches!(error, LogError::TooLarge { .. }) => {

@@ -98,7 +98,7 @@ enum Cut {
 /// the command may go on for `stop_grace`; then it is ended, and the run is interrupted. `mark` is the run's mark.
 pub async fn execute(command: &PlannedCommand, mark: Option<&str>, stop: &Stop, stop_grace: Duration) -> Outcome {
     let process = process(command, mark).await;
-    let started = Timestamp::now();
+    let started = tripline_faults::now();
     let clock = Instant::now();
     let mut child = match process.and_then(|mut process| process.spawn().map_err(|error| why(command, &error))) {
         Ok(child) => child,

@@ -80,7 +80,7 @@ fn what_is_published_is_read_back_byte_for_byte() {
         Record { key: Some(b"gone".to_vec()), value: None, headers: Headers::default() },
         Record { key: None, value: Some(vec![b'x'; 1024 * 1024]), headers: Headers::default() },
     ];
-    let before = Timestamp::now();
+    let before = tripline_faults::now();
     KafkaPublisher::new(settings()).unwrap().publish(&topic, &records).unwrap();
     let read = read_all(&topic);
     let read_records: Vec<_> = read.iter().map(|stored| stored.record.clone()).collect();

@@ -1,4 +1,4 @@
-//! What tests need to reach inside the program: named points at which they end it.
+//! What tests need to reach inside the program: named points at which they end it, and the wall clock.
 //!
 //! A [`Point`] stands between two steps that must hold together although a crash comes between them. Compiled with the
 //! feature `fault-points`, a program whose environment has `TRIPLINE_TEST_KILL_AT=NAME` or `NAME:N` ends with SIGKILL when
@@ -6,7 +6,14 @@
 //! the feature [`point`] is empty, and nothing is read.
 //!
 //! All points are in one list, so that a test can go through it: see `tests/points.rs` of the program.
+//!
+//! The program reads the wall clock by [`now`] alone. With the feature, `TRIPLINE_TEST_CLOCK=FILE` sets it: the file holds by
+//! how many seconds it is ahead, or behind when they are negative, and is read each time.
 
+use jiff::Timestamp;
+
+#[cfg(feature = "fault-points")]
+mod clock;
 #[cfg(feature = "fault-points")]
 mod kill;
 
@@ -23,6 +30,15 @@ pub fn point(point: Point) {
 #[cfg(not(feature = "fault-points"))]
 #[inline(always)]
 pub fn point(_: Point) {}
+
+/// What the wall clock shows. It may jump, back too: what it is used for, and what a jump does there, is in docs/delivery.md.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that the others are sent to")]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    #[cfg(feature = "fault-points")]
+    let now = clock::set(now);
+    now
+}
 
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $name:literal,)*) => {

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tripline_engine::{Settings, SourceFile, compile};
 use tripline_eventlog::Reader;
 use tripline_eventlog::embedded::{EmbeddedLog, EmbeddedOptions};
@@ -88,7 +87,7 @@ fn run(n: u64) -> Event {
         command_line: "netstat -tan".to_owned(),
         alias: Some("netstat".to_owned()),
         format: Format::FullCommand,
-        started: Timestamp::now(),
+        started: tripline_faults::now(),
         duration_ms: 1,
         start_delay_ms: None,
         ending: Ending::Exited(0),

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tripline_eventlog::Reader;
 use tripline_eventlog::embedded::{Batch, EmbeddedLog, EmbeddedOptions, Position};
 use tripline_eventlog::topics::TopicNames;
@@ -169,7 +169,7 @@ fn records_that_retention_dropped_before_they_were_processed_are_passed_over() {
     log.append(&topics().outputs, &published[..10]).unwrap();
     process(&log, &|| true);
     log.append(&topics().outputs, &published[10..30]).unwrap();
-    log.enforce_retention(Timestamp::now() + SignedDuration::from_hours(15 * 24)).unwrap();
+    log.enforce_retention(tripline_faults::now() + SignedDuration::from_hours(15 * 24)).unwrap();
     assert_eq!(log.reader(&topics().outputs).unwrap().bounds(0).unwrap().first, 30);
     log.append(&topics().outputs, &published[30..]).unwrap();
     let summary = process(&log, &|| true);
@@ -322,7 +322,7 @@ fn a_rebuild_begins_with_the_first_output_that_is_kept() {
     let (log, published) = (open(dir.path()), records(3));
     log.append(&topics().outputs, &published[..500]).unwrap();
     process(&log, &|| true);
-    log.enforce_retention(Timestamp::now() + SignedDuration::from_hours(15 * 24)).unwrap();
+    log.enforce_retention(tripline_faults::now() + SignedDuration::from_hours(15 * 24)).unwrap();
     log.append(&topics().outputs, &published[500..]).unwrap();
     process(&log, &|| true);
     let alerts = left(&log).alerts;

@@ -257,7 +257,76 @@ fn what_can_only_be_read_can_be_read_and_a_start_says_that_it_can_not_write() {
     let ran = place.run(within(&["unshare", "--mount", "sh", "-e", "-c", READ_ONLY, "sh"], &place, &[]), b"");
     ran.exits(0).says(&["all is well"]);
     let said = place.read("said");
-    assert!(said.contains("`disk/data/log` can't be written") && said.contains("Read-only file system"), "{said}");
+    let parts = ["`disk/data/log` can't be written", "can only be read", "Read-only file system"];
+    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     assert!(place.read("state").contains("(box) tick"));
     nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
+}
+
+/// A disk of its own for `$2`, whose file system becomes read-only under the program, as after an error of the disk. It is left
+/// alone until it ends, what can be read is read, and it is started again when the file system was mended.
+const BECOMES_READ_ONLY: &str = r#"
+truncate -s 96m image
+mkfs.ext4 -q -F image
+mkdir -p "$2"
+mount -o loop,errors=remount-ro image "$2"
+trap 'umount "$2"' EXIT
+device=$(awk -v on="$PWD/$2" '$2 == on { print substr($1, 6) }' /proc/mounts)
+case $device in loop*) ;; *) exit 9 ;; esac
+"$1" run --rules rules.xml --data-dir data --for 100s 2> said & run=$!
+until test "$("$1" alerts --data-dir data --format json 2> /dev/null | wc -l)" -gt 2; do kill -0 $run; sleep 0.2; done
+echo "as if the disk had failed" > /sys/fs/ext4/$device/trigger_fs_error
+code=0; wait $run || code=$?
+test $code = 5
+"$1" outputs --data-dir data --format json > readable
+"$1" alerts --data-dir data --format json > /dev/null
+"$1" state --data-dir data > /dev/null
+"$1" state verify --data-dir data > /dev/null
+code=0; "$1" run --rules rules.xml --data-dir data --for 3s 2> said-again || code=$?
+test $code = 5
+umount "$2"
+e2fsck -fp image > checked || test $? = 1
+mount -o loop image "$2"
+"$1" run --rules rules.xml --data-dir data --for 2s
+"$1" process --until-caught-up --rules rules.xml --data-dir data
+"$1" state verify --data-dir data
+"$1" outputs --data-dir data --format json > history
+"$1" alerts --data-dir data --format json > alerts
+"#;
+
+/// Whether a test may mount an ext4 in a file, and whether the kernel pretends an error of it when asked to.
+fn may_fail_a_disk() -> bool {
+    const TRY: &str =
+        "truncate -s 8m $0 && mkfs.ext4 -q -F $0 && mkdir $0.on && mount -o loop $0 $0.on && umount $0.on";
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", TRY]).arg(place.path("try"));
+    let may = std::path::Path::new("/sys/fs/ext4").exists() && command.output().is_ok_and(|ran| ran.status.success());
+    if !may {
+        eprintln!("this user may not mount an ext4 in a file");
+    }
+    may
+}
+
+/// All of the data on the disk, the log alone, the spool alone.
+#[test]
+fn a_file_system_that_becomes_read_only_ends_the_run_and_loses_nothing() {
+    if !may_fail_a_disk() {
+        return;
+    }
+    for on in ["data", "data/log", "data/spool"] {
+        let place = place();
+        let (ticks, _) = SETTINGS.split_once("[[command]]\nname = \"noise\"").unwrap();
+        place.write("tripline.toml", ticks);
+        let ran =
+            place.run(within(&["unshare", "--mount", "sh", "-e", "-c", BECOMES_READ_ONLY, "sh"], &place, &[on]), b"");
+        let said = |name: &str| std::fs::read_to_string(place.path(name)).unwrap_or_default();
+        assert_eq!(ran.status.code(), Some(0), "{on}: {}\n{}\n{}", ran.err, said("said"), said("said-again"));
+        for said in [said("said"), said("said-again")] {
+            let parts = ["can only be read; where its disk has failed", "start again", "Read-only file system"];
+            assert!(parts.iter().all(|part| said.contains(part)), "{on}: {said}");
+        }
+        assert!(place.read("history").starts_with(&place.read("readable")), "{on}: what could be read stayed");
+        nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
+    }
 }

@@ -244,7 +244,7 @@ fn state_says_until_when_a_rule_stays_quiet_by_the_rules_that_judged() {
     let keyed = rule(100002, " ignore=\"7200\"", "<regex>user=(\\w+)</regex><ignore_key>user=(\\w+)</ignore_key>");
     let over = rule(100003, " ignore=\"1\"", "<regex>third</regex>");
     place.write("rules.xml", format!("<group name=\"g,\">{keyed}{over}{change}</group>"));
-    let ago = |seconds: i64| jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    let ago = |seconds: i64| tripline_faults::now() - jiff::SignedDuration::from_secs(seconds);
     let run = |time, output: &str| {
         format!(r#"{{"agent":"box","command":"tick","time":"{time}","output":"{output}"}}"#) + "\n"
     };

@@ -47,6 +47,20 @@ pub enum SpoolError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The file system takes no writes.
+    #[error(
+        "could not {what} `{}`: its file system can only be read; where its disk has failed, `dmesg` says so: mend it, mount it \
+         to be written and start again, only runs that were under way are affected",
+        path.display()
+    )]
+    ReadOnly {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The operating system refused something.
     #[error("could not {what} `{}`", path.display())]
     Io {
@@ -68,6 +82,9 @@ impl SpoolError {
 
     pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
         let path = path.to_owned();
-        move |source| SpoolError::Io { what, path, source }
+        move |source| match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => SpoolError::ReadOnly { what, path, source },
+            _ => SpoolError::Io { what, path, source },
+        }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use tripline_schemas::Key;
 use tripline_schemas::event::Gap;
 use uuid::Uuid;
@@ -134,7 +133,7 @@ impl Holes {
             let (first, last) = (next, next + runs - 1);
             next += runs;
             lost.runs += runs;
-            lost.gaps.push(Gap { key, address, spool, first, last, runs, time: Timestamp::now() });
+            lost.gaps.push(Gap { key, address, spool, first, last, runs, time: tripline_faults::now() });
         }
     }
 }

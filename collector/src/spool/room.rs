@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use jiff::Timestamp;
 use tripline_faults::{Point, point};
 use tripline_schemas::event::{Event, Gap};
 
@@ -119,7 +118,7 @@ impl Spool {
                         first: sequence,
                         last: sequence,
                         runs: 1,
-                        time: Timestamp::now(),
+                        time: tripline_faults::now(),
                     }),
                 }
             }

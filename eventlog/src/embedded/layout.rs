@@ -83,7 +83,7 @@ pub(super) fn record_offset(key: &[u8]) -> Option<u64> {
 /// What stands before each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHead {
-    /// When the log took it, in milliseconds since 1970, as Kafka counts. Never goes back within a partition.
+    /// When the log took it, in milliseconds since 1970, as Kafka counts. Never goes back, from topic to topic neither.
     pub(super) time_ms: i64,
     /// The size of all records before it in its partition since the beginning, dropped ones included: the size between
     /// two offsets is a subtraction.

@@ -19,6 +19,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use jiff::Timestamp;
 use rocksdb::WriteBatch;
 use tripline_faults::{Point, point};
 use tripline_schemas::{Record, partition::partition_for};
@@ -262,6 +263,11 @@ impl EmbeddedLog {
     /// The saved position of a group: the first offset it has not processed; `None` when it never saved one.
     pub fn position(&self, group: &str, partition: u32) -> Result<Option<u64>, LogError> {
         self.shared().store.position(group, partition)
+    }
+
+    /// The append time of the log's last record; `None` when it never had one.
+    pub fn last_append_time(&self) -> Option<Timestamp> {
+        self.shared().writer.last_append_time()
     }
 
     /// A reader of a topic.

@@ -35,6 +35,10 @@ pub const FORMAT_VERSION: u32 = 1;
 pub(super) const MEND: &str = "`tripline state verify` says what is lost; put a copy of the directory back, or move it away \
                                to start with an empty one";
 
+/// What to do about a file system that takes no writes.
+pub(super) const MOUNT: &str =
+    "where its disk has failed, `dmesg` says so: mend it, mount it to be written and start again";
+
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -98,6 +102,14 @@ pub enum OpenError {
         dir: PathBuf,
         /// "made", "read", "written", "connected to".
         tried: &'static str,
+        /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file system can only be read.
+    #[error("`{}` can't be written: its file system can only be read; {MOUNT}", dir.display())]
+    ReadOnly {
+        /// The directory.
+        dir: PathBuf,
         /// What the system said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -467,7 +479,10 @@ fn classify(dir: &Path, error: rocksdb::Error) -> OpenError {
     if is_full(&error) {
         return OpenError::Full { dir, source: error.into() };
     }
-    if text.contains("Permission denied") || text.contains("Read-only file system") {
+    if is_read_only(&error) {
+        return OpenError::ReadOnly { dir, source: error.into() };
+    }
+    if text.contains("Permission denied") {
         return OpenError::NoAccess { dir, tried: "written", source: error.into() };
     }
     if error.kind() == ErrorKind::Corruption || is_missing(&error) {
@@ -480,6 +495,11 @@ fn classify(dir: &Path, error: rocksdb::Error) -> OpenError {
 pub(super) fn is_full(error: &rocksdb::Error) -> bool {
     let text = error.as_ref();
     ["No space left on device", "Disk quota exceeded", "File too large"].iter().any(|full| text.contains(full))
+}
+
+/// Whether the file system takes no writes.
+pub(super) fn is_read_only(error: &rocksdb::Error) -> bool {
+    error.as_ref().contains("Read-only file system")
 }
 
 /// Whether a file is not there that must be.
@@ -504,6 +524,7 @@ pub(super) fn io_error(dir: &Path, tried: &'static str, error: io::Error) -> Ope
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             OpenError::Full { dir: dir.to_owned(), source: error.into() }
         }
+        io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { dir: dir.to_owned(), source: error.into() },
         _ => no_access(dir, tried, error),
     }
 }

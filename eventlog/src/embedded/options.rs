@@ -12,7 +12,7 @@ use super::layout;
 pub struct EmbeddedOptions {
     /// How long after a commit the log is synced, when no append asks for it sooner.
     pub sync_after: Duration,
-    /// Where append times come from. A clock that goes back repeats the last time until it has caught up.
+    /// Where append times come from. A clock that goes back repeats the last time of the log until it has caught up.
     pub clock: fn() -> Timestamp,
     /// Recent writes of one topic held in memory, in bytes. Twice as much is held of all topics and state together.
     pub write_buffer_bytes: usize,
@@ -31,7 +31,7 @@ impl Default for EmbeddedOptions {
     fn default() -> EmbeddedOptions {
         EmbeddedOptions {
             sync_after: Duration::from_millis(1),
-            clock: Timestamp::now,
+            clock: tripline_faults::now,
             write_buffer_bytes: 4 << 20,
             block_cache_bytes: 4 << 20,
             wal_bytes_max: 32 << 20,

@@ -18,7 +18,7 @@ use rocksdb::{
 use super::{
     codec,
     layout::{self, Kept, RecordHead, Tail},
-    open::{Claim, MEND, is_full, is_missing},
+    open::{Claim, MEND, MOUNT, is_full, is_missing, is_read_only},
     rebuild,
     topic::Topic,
 };
@@ -376,6 +376,9 @@ impl Store {
         let dir = self.dir.display();
         let what = match error.kind() {
             _ if is_full(&error) => self.full(doing),
+            _ if is_read_only(&error) => format!(
+                "could not {doing}: the file system of `{dir}` can only be read; {MOUNT}, nothing acknowledged is lost"
+            ),
             ErrorKind::Corruption => format!("could not {doing}: the log in `{dir}` is damaged; {MEND}"),
             ErrorKind::IOError if is_missing(&error) => {
                 format!("could not {doing}: the log in `{dir}` is damaged, one of its files is missing; {MEND}")

@@ -42,6 +42,9 @@ pub(super) type Ticket = u64;
 
 struct Written {
     tails: HashMap<String, Vec<Tail>>,
+    /// The last append time of the whole log, in milliseconds. One for all topics: an alert is then never appended at an
+    /// earlier time than its output, whatever the clock does in between, so that both are found by their append times.
+    time_ms: i64,
     /// The last batch written.
     last: Ticket,
     /// What readers may see once `last` is synced.
@@ -82,7 +85,8 @@ pub(super) struct Prepared {
 
 impl Writer {
     pub(super) fn new(tails: HashMap<String, Vec<Tail>>, options: &EmbeddedOptions) -> Writer {
-        let state = Written { tails, last: 0, unsynced: Vec::new(), urgent: false, stop: false };
+        let time_ms = tails.values().flatten().map(|tail| tail.time_ms).max().unwrap_or(0);
+        let state = Written { tails, time_ms, last: 0, unsynced: Vec::new(), urgent: false, stop: false };
         Writer {
             clock: options.clock,
             sync_after: options.sync_after,
@@ -102,6 +106,11 @@ impl Writer {
         self.state().tails[&topic.name][partition as usize]
     }
 
+    /// See [`EmbeddedLog::last_append_time`](super::EmbeddedLog::last_append_time).
+    pub(super) fn last_append_time(&self) -> Option<Timestamp> {
+        Some(self.state().time_ms).filter(|time_ms| *time_ms > 0).and_then(|ms| Timestamp::from_millisecond(ms).ok())
+    }
+
     /// Appends records at the next offsets of their partitions, together with what the batch holds already. Returns the
     /// offsets, and the ticket to wait for; `urgent` when the caller is going to.
     pub(super) fn write(
@@ -113,7 +122,7 @@ impl Writer {
     ) -> Result<(Vec<(u32, u64)>, Ticket), LogError> {
         let mut state = self.state();
         self.check(store)?;
-        let now_ms = (self.clock)().as_millisecond();
+        let time_ms = state.time_ms.max((self.clock)().as_millisecond());
         // The partitions that this batch appends to, with their tails behind it. Few, so a list does.
         let mut moved: Vec<(Arc<Topic>, u32, Tail)> = Vec::new();
         let mut placed = Vec::with_capacity(records.len());
@@ -126,7 +135,7 @@ impl Writer {
             });
             let tail = &mut moved[at].2;
             let offset = tail.next;
-            tail.time_ms = tail.time_ms.max(now_ms);
+            tail.time_ms = time_ms;
             RecordHead { time_ms: tail.time_ms, bytes_before: tail.bytes }.write(&mut value);
             tail.bytes += (value.len() - RecordHead::SIZE) as u64;
             tail.next += 1;
@@ -142,6 +151,7 @@ impl Writer {
             state.tails.get_mut(&topic.name).expect("was read above")[partition as usize] = tail;
             state.unsynced.push(NewEnd { topic, partition, end: tail.next });
         }
+        state.time_ms = time_ms;
         state.last += 1;
         state.urgent |= urgent;
         let ticket = state.last;

@@ -176,7 +176,7 @@ fn append_times_never_go_back_and_offsets_are_found_by_them() {
     let clock = || Timestamp::from_millisecond(CLOCK.load(Ordering::Relaxed)).unwrap();
     let options = || EmbeddedOptions { clock, ..EmbeddedOptions::default() };
     let log = EmbeddedLog::open(dir.path(), options()).unwrap();
-    log.create_topics(&[topic(OUTPUTS, 1)]).unwrap();
+    log.create_topics(&[topic(OUTPUTS, 1), topic("alerts", 1)]).unwrap();
     for ms in [1_000, 2_000, 1_500, 3_000] {
         CLOCK.store(ms, Ordering::Relaxed);
         log.append(OUTPUTS, &[record("k", ms.to_string())]).unwrap();
@@ -185,6 +185,10 @@ fn append_times_never_go_back_and_offsets_are_found_by_them() {
     CLOCK.store(2_900, Ordering::Relaxed);
     let log = EmbeddedLog::open(dir.path(), options()).unwrap();
     log.append(OUTPUTS, &[record("k", "after reopening")]).unwrap();
+    // What is written on an output has not an earlier time than that.
+    log.append("alerts", &[record("k", "the first of its topic")]).unwrap();
+    let alerts = read_all(&mut log.reader("alerts").unwrap());
+    assert_eq!(alerts[0].append_time, at(3_000));
 
     let mut reader = log.reader(OUTPUTS).unwrap();
     let times: Vec<i64> = read_all(&mut reader).iter().map(|stored| stored.append_time.as_millisecond()).collect();

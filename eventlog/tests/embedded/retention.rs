@@ -46,7 +46,7 @@ fn records_that_are_too_old_go_and_the_disk_comes_back() {
         let size = if n % 2 == 0 { 100_000 } else { 1_000 };
         log.append(OUTPUTS, &[record("k", noise(&mut random, size))]).unwrap();
     }
-    let now = Timestamp::now();
+    let now = tripline_faults::now();
     log.enforce_retention(now).unwrap();
     assert_eq!(read_all(&mut log.reader(OUTPUTS).unwrap()).len(), 200, "nothing is too old yet");
     let before = data_bytes(dir.path());
@@ -82,7 +82,7 @@ fn one_topic_gives_its_disk_back_although_another_keeps_its_records() {
         log.append("alerts", &[record("k", format!("{n} {}", "x".repeat(5_000)))]).unwrap();
     }
     let before = data_bytes(dir.path());
-    log.enforce_retention(Timestamp::now() + DAY * 2).unwrap();
+    log.enforce_retention(tripline_faults::now() + DAY * 2).unwrap();
     let after = data_bytes(dir.path());
     assert!(after < before / 5, "{before} bytes before, {after} after");
     assert_eq!(read_all(&mut log.reader("alerts").unwrap()).len(), 100);
@@ -97,7 +97,7 @@ fn the_oldest_go_when_a_partition_is_too_large() {
         log.append(OUTPUTS, &[record("k", format!("{n:03} {}", "x".repeat(996)))]).unwrap();
     }
     for _ in 0..2 {
-        log.enforce_retention(Timestamp::now()).unwrap();
+        log.enforce_retention(tripline_faults::now()).unwrap();
         let read = read_all(&mut log.reader(OUTPUTS).unwrap());
         let bytes: usize = read.iter().map(|stored| stored.record.value.as_ref().unwrap().len()).sum();
         assert!((40_000..=50_000).contains(&bytes), "{bytes} bytes in {} records", read.len());
@@ -116,7 +116,7 @@ fn a_reader_that_retention_overtook_is_told_what_is_left() {
         log.append(OUTPUTS, &[record("k", n.to_string())]).unwrap();
     }
     assert_eq!(reader.read(3, Duration::ZERO).unwrap().len(), 3);
-    log.enforce_retention(Timestamp::now() + DAY * 2).unwrap();
+    log.enforce_retention(tripline_faults::now() + DAY * 2).unwrap();
     let error = reader.read(3, Duration::ZERO).unwrap_err();
     assert!(matches!(error, LogError::OutOfRange { offset: 3, first: 10, end: 10, .. }), "{error}");
 }
@@ -157,7 +157,7 @@ fn readers_beside_retention_see_every_record_in_order_or_are_told() {
         let cleaner = scope.spawn(move || {
             let mut reader = retention.reader(OUTPUTS).unwrap();
             while reader.bounds(0).unwrap().end < RECORDS {
-                retention.enforce_retention(Timestamp::now()).unwrap();
+                retention.enforce_retention(tripline_faults::now()).unwrap();
             }
         });
         for n in 0..RECORDS {
@@ -165,7 +165,7 @@ fn readers_beside_retention_see_every_record_in_order_or_are_told() {
         }
         cleaner.join().unwrap();
     });
-    log.enforce_retention(Timestamp::now()).unwrap();
+    log.enforce_retention(tripline_faults::now()).unwrap();
     assert!(log.reader(OUTPUTS).unwrap().bounds(0).unwrap().first > 0, "retention had something to do");
 }
 
@@ -182,12 +182,12 @@ fn a_compacted_topic_keeps_the_last_record_of_each_key() {
         let records = read_all(&mut log.reader("rulesets").unwrap());
         records.into_iter().map(|s| (s.offset, String::from_utf8(s.record.key.unwrap()).unwrap())).collect()
     };
-    log.enforce_retention(Timestamp::now()).unwrap();
+    log.enforce_retention(tripline_faults::now()).unwrap();
     let expected = [(2, "a"), (3, "b"), (5, "c")].map(|(offset, key)| (offset, key.to_owned()));
     assert_eq!(read(&log), expected, "tombstones stay for a while");
 
     assert_eq!(log.append("rulesets", &[record("d", "1"), tombstone("d")]).unwrap(), [(0, 6), (0, 7)]);
-    log.enforce_retention(Timestamp::now() + DAY * 2).unwrap();
+    log.enforce_retention(tripline_faults::now() + DAY * 2).unwrap();
     assert_eq!(read(&log), [(2, "a".to_owned())]);
     drop(log);
     let log = EmbeddedLog::open(dir.path(), options()).unwrap();

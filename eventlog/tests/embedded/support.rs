@@ -95,7 +95,7 @@ pub struct Random(u64);
 impl Random {
     /// From `SEED`, or from the time.
     pub fn seeded() -> Random {
-        let seed = number("SEED").unwrap_or_else(|| jiff::Timestamp::now().as_nanosecond() as u64).max(1);
+        let seed = number("SEED").unwrap_or_else(|| tripline_faults::now().as_nanosecond() as u64).max(1);
         eprintln!("SEED={seed}");
         Random(seed)
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch};
 use serde::{Deserialize, Serialize};
@@ -257,7 +257,7 @@ impl Identity {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    u64::try_from(tripline_faults::now().as_millisecond()).unwrap_or(0)
 }
 
 #[cfg(test)]

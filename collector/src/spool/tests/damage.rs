@@ -452,5 +452,5 @@ fn a_damaged_file_of_the_spool_is_told_and_nothing_false_comes_out_of_it() {
 #[expect(clippy::disallowed_methods, reason = "the seed of a test is no setting")]
 fn since_epoch_or_seed() -> u64 {
     std::env::var("SEED")
-        .map_or_else(|_| Timestamp::now().as_microsecond() as u64, |seed| seed.parse().expect("SEED is a number"))
+        .map_or_else(|_| tripline_faults::now().as_microsecond() as u64, |seed| seed.parse().expect("SEED is a number"))
 }
