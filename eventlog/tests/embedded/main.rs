@@ -2,6 +2,7 @@
 
 mod append;
 mod commit;
+mod compaction;
 mod crash;
 mod damage;
 mod local;
