@@ -153,6 +153,60 @@ fn a_processor_that_is_killed_at_random_times_loses_nothing_and_doubles_nothing(
     }
 }
 
+/// What is asked for by time is read from there on; what came before is looked for backwards.
+#[test]
+fn changes_since_a_time_are_compared_with_the_runs_before_it() {
+    let kafka = Kafka::new();
+    let place = Place::new();
+    let settings = kafka.settings() + "[outputs]\nclock_skew_max = '0s'\n" + &kafka.setting_tables();
+    place.write("tripline.toml", settings);
+    kafka.prepare(&place);
+    let mut random = Random::seeded();
+    println!("{random}");
+    let import = |lines: &str| {
+        place.write("portion.jsonl", lines);
+        kafka.tripline(&place, &["outputs", "import", "portion.jsonl"]).exits(0);
+    };
+    (0..40).for_each(|portion| import(&history(portion, &mut random)));
+    std::thread::sleep(Duration::from_millis(20)); // Append times have whole milliseconds.
+    let since = tripline_faults::now();
+    // Two agents are new, one has gone.
+    let line = |agent: u64, sequence: u64| {
+        json!({
+            "agent": format!("agent-{agent}"), "command": "changing", "format": "full_command", "time": since.to_string(),
+            "run": format!("00000000-0000-4000-8000-00000000000{agent}/{}", 5_000 + sequence),
+            "output": format!("version {}\n", sequence * 10),
+        })
+        .to_string()
+            + "\n"
+    };
+    import(&(1..6).flat_map(|agent| [1, 2].map(|sequence| line(agent, sequence))).collect::<String>());
+
+    let list = |arguments: &[&str]| {
+        let listed = kafka.tripline(&place, &[&["outputs", "--format", "json"], arguments].concat()).text();
+        let mut listed = json_lines(&listed);
+        listed.sort_by_key(|line| line["run"].to_string());
+        listed
+    };
+    let time = since.to_string();
+    for arguments in [&["--changes"][..], &[]] {
+        let mut all = list(arguments);
+        all.retain(|line| line["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap() >= since);
+        // Five agents run twice; of the two that are new the first run is no change.
+        assert_eq!(all.len(), if arguments.is_empty() { 10 } else { 8 }, "{all:?}");
+        assert_eq!(list(&[arguments, &["--since", &time]].concat()), all, "{arguments:?}");
+    }
+    place.write("rules.xml", RULES);
+    let logtest = |command: &str| {
+        let logtest = ["logtest", "--rules", "rules.xml", "--agent", "agent-3", "--command", command];
+        kafka.tripline(&place, &logtest).text()
+    };
+    assert!(
+        logtest("changing").contains("\nversion 20\nPrevious output:\n") && logtest("changing").contains("version 10")
+    );
+    assert!(logtest("held").contains("'held'"));
+}
+
 /// A few minutes of four agents with three commands each; run ids are given, so that each line is a run of its own.
 fn history(portion: u64, random: &mut Random) -> String {
     const SPOOL: &str = "00000000-0000-4000-8000-00000000000";
