@@ -213,6 +213,14 @@ impl Decoder {
 }
 
 impl Expression {
+    /// How many groups it has that capture.
+    pub fn group_count(&self) -> usize {
+        match self {
+            Expression::OsRegex(pattern) => pattern.group_count(),
+            Expression::Pcre2(pattern) => pattern.group_count(),
+        }
+    }
+
     fn bytes_max(&self) -> usize {
         match self {
             Expression::OsRegex(pattern) => pattern.bytes_max(),

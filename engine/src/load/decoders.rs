@@ -188,32 +188,6 @@ impl Parts {
     }
 }
 
-/// How many groups an expression has that capture. `None` where it can't be told from its text.
-fn group_count(pattern: &str, is_pcre2: bool) -> Option<usize> {
-    // A group that counts its alternatives anew, and texts in which nothing is a sign.
-    if is_pcre2 && ["(?|", r"\Q", "(?x"].iter().any(|sign| pattern.contains(sign)) {
-        return None;
-    }
-    let (mut groups, mut in_class) = (0, false);
-    let mut bytes = pattern.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'\\' => {
-                bytes.next();
-            }
-            b'[' if is_pcre2 => in_class = true,
-            b']' => in_class = false,
-            b'(' if !in_class => {
-                let rest = &pattern[at + 1..];
-                let is_named = rest.starts_with("?'") || rest.starts_with("?P<");
-                groups += usize::from(!is_pcre2 || is_named || !rest.starts_with(['?', '*']));
-            }
-            _ => {}
-        }
-    }
-    Some(groups)
-}
-
 impl Reader<'_> {
     fn root(&mut self, element: &Element) {
         match element.name.as_str() {
@@ -550,7 +524,7 @@ impl Reader<'_> {
 
     /// Reports fields of `order` that no group is left for.
     fn enough_groups(&mut self, part: &Part, pattern: &Expression, order: &Part, fields: usize) {
-        let Some(groups) = group_count(&part.text.value, matches!(pattern, Expression::Pcre2(_))) else { return };
+        let groups = pattern.group_count();
         if groups >= fields {
             return;
         }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::{CACHE_BYTES_MAX, COMPILED_BYTES_MAX, size, syntax};
+use super::{CACHE_BYTES_MAX, COMPILED_BYTES_MAX, syntax};
 
 /// An expression, compiled or not.
 #[derive(Clone, Debug)]
@@ -19,9 +19,9 @@ pub(super) struct Later {
 }
 
 impl Later {
-    /// An expression whose parts take so many bytes of memory at most.
+    /// An expression that takes so many bytes of memory at most when it is compiled.
     pub fn new(expression: String, bytes_max: usize) -> Later {
-        Later { expression, bytes_max: size::BASE_BYTES + bytes_max, regex: OnceLock::new() }
+        Later { expression, bytes_max, regex: OnceLock::new() }
     }
 
     /// How much memory in bytes it takes at most when it is compiled.

@@ -46,8 +46,8 @@ impl OsMatch {
             Search::Nothing
         } else {
             let expressions: Vec<String> = literals.iter().map(Literal::expression).collect();
-            let bytes_max = literals.iter().map(|literal| size::of_literal(&literal.text)).sum();
-            Search::Regex(Later::new(expressions.join("|"), bytes_max))
+            let parts = literals.iter().map(|literal| size::of_literal(&literal.text)).sum();
+            Search::Regex(Later::new(expressions.join("|"), size::of_expression(parts, 0, pattern)))
         };
         Ok(OsMatch { pattern: pattern.to_owned(), search, required })
     }

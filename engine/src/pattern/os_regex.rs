@@ -37,11 +37,13 @@ impl OsRegex {
         };
         let mut expression = String::new();
         write_alternatives(&alternatives, &mut expression);
+        let groups = alternatives.iter().flatten().map(groups).sum();
+        let bytes_max = size::of_expression(size::of_alternatives(&alternatives), groups, pattern);
         Ok(OsRegex {
             pattern: pattern.to_owned(),
             anchored,
-            regex: Later::new(expression, size::of_alternatives(&alternatives)),
-            groups: alternatives.iter().flatten().map(groups).sum(),
+            regex: Later::new(expression, bytes_max),
+            groups,
             takes_stray_bytes: alternatives.iter().flatten().any(takes_stray_bytes),
             required,
         })

@@ -28,13 +28,10 @@ pub use backtrack::{GaveUp, Steps};
 use program::{Program, TooLarge};
 use syntax::Expression;
 
-use super::PatternError;
+use super::{PatternError, size};
 
 /// The longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
-
-/// What a search that backtracks takes in any case, in bytes of memory.
-const BASE_BYTES: usize = 16 << 10;
 
 /// What the search for literals takes for each byte of them, in bytes of memory.
 const LITERAL_BYTES: usize = 100;
@@ -47,6 +44,7 @@ const STEPS: u64 = 10_000_000;
 pub struct Pcre2 {
     pattern: String,
     search: Search,
+    groups: usize,
     required: Option<Vec<String>>,
 }
 
@@ -90,7 +88,8 @@ impl Ready {
 impl Backtrack {
     fn new(expression: &Expression, required: Option<&[String]>) -> Result<Backtrack, TooLarge> {
         let literals = required.map_or(0, |literals| literals.iter().map(String::len).sum());
-        let bytes_max = Program::bytes_max(expression)? + BASE_BYTES + literals * LITERAL_BYTES;
+        let parts = Program::bytes_max(expression)? + literals * LITERAL_BYTES;
+        let bytes_max = size::of_expression(parts, 0, "");
         Ok(Backtrack { bytes_max, ready: OnceLock::new() })
     }
 }
@@ -108,7 +107,7 @@ impl Pcre2 {
         }
         let expression = syntax::parse(pattern)?;
         let required = translate::required(&expression.node);
-        let search = match translate::Linear::new(&expression) {
+        let search = match translate::Linear::new(&expression, pattern) {
             Some(linear) => Search::Linear(linear),
             None => {
                 let backtrack = Backtrack::new(&expression, required.as_deref()).map_err(|TooLarge| {
@@ -118,7 +117,7 @@ impl Pcre2 {
                 Search::Backtrack(Box::new(backtrack))
             }
         };
-        Ok(Pcre2 { pattern: pattern.to_owned(), search, required })
+        Ok(Pcre2 { pattern: pattern.to_owned(), search, groups: expression.groups as usize, required })
     }
 
     /// Whether the text fits. A search that takes too many steps does not.
@@ -182,6 +181,11 @@ impl Pcre2 {
     /// of the [`Pcre2::required_literals`].
     pub fn may_give_up(&self) -> bool {
         matches!(self.search, Search::Backtrack(_))
+    }
+
+    /// How many groups it has that capture.
+    pub fn group_count(&self) -> usize {
+        self.groups
     }
 
     /// The expression as it was written.

@@ -6,7 +6,7 @@ fn backtracking(pattern: &str) -> Pcre2 {
     let expression = syntax::parse(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
     let search = Backtrack::new(&expression, None).unwrap_or_else(|error| panic!("{pattern}: {error:?}"));
     let search = Search::Backtrack(Box::new(search));
-    Pcre2 { pattern: pattern.to_owned(), search, required: None }
+    Pcre2 { pattern: pattern.to_owned(), search, groups: expression.groups as usize, required: None }
 }
 
 fn compiled(pattern: &str) -> Pcre2 {

@@ -6,13 +6,10 @@ use std::sync::OnceLock;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::super::required::{any_of, better};
-use super::super::{CACHE_BYTES_MAX, COMPILED_BYTES_MAX};
+use super::super::{CACHE_BYTES_MAX, COMPILED_BYTES_MAX, size};
 use super::program::is_nullable;
 use super::set::ByteSet;
 use super::syntax::{Assertion, Expression, Kind, Node};
-
-/// What an expression takes in any case, in bytes of memory.
-const BASE_BYTES: usize = 16 << 10;
 
 /// An expression that is searched by the crate `regex`, compiled when it is first used: rule sets have thousands of them,
 /// and most never see a text that has their literals.
@@ -26,11 +23,11 @@ pub(super) struct Linear {
 
 impl Linear {
     /// The expression, if it means the same and is not too large.
-    pub fn new(expression: &Expression) -> Option<Linear> {
+    pub fn new(expression: &Expression, pattern: &str) -> Option<Linear> {
         if expression.shared_numbers {
             return None;
         }
-        let bytes_max = bytes_max(&expression.node).saturating_add(BASE_BYTES);
+        let bytes_max = size::of_expression(bytes_max(&expression.node), expression.groups as usize, pattern);
         if bytes_max > COMPILED_BYTES_MAX {
             return None;
         }
