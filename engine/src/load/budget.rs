@@ -49,7 +49,7 @@ impl Budget {
                     )
                     .at(place, format!("those of {whose} may take {}", mib(bytes)))
                     .note(format!("all patterns before it may take {}", mib(before)))
-                    .help("count less in `{ }`: such repeats are written out".to_owned()),
+                    .help("count less in `{ }`, where repeats are written out, or load fewer rules".to_owned()),
                 );
             }
             None => {}

@@ -4,6 +4,7 @@
 //! tree (`tree`). Every step reports all it finds and goes on, so that one run shows all errors of
 //! all files.
 
+mod behind;
 mod budget;
 mod calendar;
 mod change;

@@ -1,18 +1,15 @@
 //! What depends on the order in which rules are loaded: ids that are used twice, `overwrite`, and the parents that
 //! `if_group` and `if_level` find among the rules before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use super::Orphans;
 use super::draft::Draft;
+use super::{Orphans, behind};
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::source::Span;
 
 /// The most places that rules may be hung by `if_group` and `if_level`, all together.
 const PLACES_MAX: usize = 1_000_000;
-
-/// The most rules that are looked at in search of those that stand behind, all together: then it takes parts of a second.
-const STEPS_MAX: usize = 2_000_000;
 
 /// Takes rules one after the other, as they are loaded. A built-in rule gives way to the one of a file.
 pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findings) -> Vec<Draft> {
@@ -53,7 +50,7 @@ pub(super) fn settle(drafts: Vec<Draft>, orphans: Orphans, findings: &mut Findin
     }
     rules.find_later_parents(orphans, findings);
     if findings.looks_for_lints() {
-        rules.left_behind(findings);
+        behind::report(&rules.drafts, findings);
     }
     rules.drafts.retain(|draft| !draft.set_aside);
     rules.drafts
@@ -88,7 +85,7 @@ struct Loaded {
 
 /// The rules that another one wants as its parents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
+pub(super) enum Wanted {
     /// Those with at least this level.
     Level(u32),
     /// Those with such a group string.
@@ -103,12 +100,12 @@ struct Found {
 }
 
 impl Wanted {
-    fn of(draft: &Draft) -> Option<Wanted> {
+    pub fn of(draft: &Draft) -> Option<Wanted> {
         let level = draft.if_level.map(|(level, _)| Wanted::Level(level));
         level.or_else(|| draft.if_group.as_ref().map(|expression| Wanted::Group(expression.text.clone())))
     }
 
-    fn is(&self, draft: &Draft) -> bool {
+    pub fn is(&self, draft: &Draft) -> bool {
         match self {
             Wanted::Level(level) => u32::from(draft.rank_now) >= *level,
             Wanted::Group(expression) => fits(expression, &draft.rule.group_text),
@@ -198,50 +195,6 @@ impl Loaded {
         self.drafts = drafts;
     }
 
-    /// Reports rules whose `if_group` finds parents before them and none of those behind.
-    fn left_behind(&self, findings: &mut Findings) {
-        let mut steps_left = STEPS_MAX;
-        // The places of the rules that are wanted, once for all who want them.
-        let mut places: BTreeMap<Wanted, Vec<usize>> = BTreeMap::new();
-        let mut children: HashMap<u32, Vec<usize>> = HashMap::new();
-        for (at, draft) in self.drafts.iter().enumerate() {
-            draft.parent_ids().for_each(|parent| children.entry(parent).or_default().push(at));
-        }
-        for (at, draft) in self.drafts.iter().enumerate() {
-            let Some(wanted @ Wanted::Group(_)) = Wanted::of(draft) else { continue };
-            if draft.finds_later || draft.found_parents.is_empty() {
-                continue;
-            }
-            let all = places.entry(wanted).or_insert_with_key(|wanted| {
-                steps_left = steps_left.saturating_sub(self.drafts.len());
-                (0..self.drafts.len()).filter(|other| wanted.is(&self.drafts[*other])).collect()
-            });
-            let behind = &all[all.partition_point(|other| *other <= at)..];
-            steps_left = steps_left.saturating_sub(behind.len());
-            if behind.is_empty() {
-                continue;
-            }
-            let Some(own) = self.below(at, &children, &mut steps_left) else { return };
-            let behind: Vec<&Draft> =
-                behind.iter().filter(|other| !own.contains(other)).map(|other| &self.drafts[*other]).collect();
-            if !behind.is_empty() {
-                findings.push(stand_behind(draft, &behind));
-            }
-        }
-    }
-
-    /// The places of the rules below one, whose children are not its parents. `None` when no more steps are left.
-    fn below(&self, at: usize, children: &HashMap<u32, Vec<usize>>, steps_left: &mut usize) -> Option<BTreeSet<usize>> {
-        let mut below = BTreeSet::new();
-        let mut next = vec![at];
-        while let Some(at) = next.pop() {
-            let of_one = self.drafts[at].id.and_then(|id| children.get(&id)).map_or(&[][..], Vec::as_slice);
-            *steps_left = steps_left.checked_sub(of_one.len())?;
-            next.extend(of_one.iter().filter(|child| below.insert(**child)));
-        }
-        Some(below)
-    }
-
     fn count_places(&mut self, draft: &mut Draft, findings: &mut Findings) {
         let told = self.places > PLACES_MAX;
         self.places += draft.found_parents.len();
@@ -262,26 +215,6 @@ impl Loaded {
             );
         }
     }
-}
-
-fn stand_behind(draft: &Draft, behind: &[&Draft]) -> Finding {
-    const SHOWN_MAX: usize = 8;
-    let (element, span) = draft.hung_by().unwrap_or(("if_group", draft.rule.span));
-    let ids: Vec<String> = behind.iter().take(SHOWN_MAX).map(|rule| rule.rule.id.to_string()).collect();
-    let more = if behind.len() > SHOWN_MAX { ", ..." } else { "" };
-    let message = match behind.len() {
-        1 => format!("a rule that `{element}` asks for stands behind rule {} and is no parent of it", draft.rule.id),
-        n => {
-            format!("{n} rules that `{element}` asks for stand behind rule {} and are no parents of it", draft.rule.id)
-        }
-    };
-    let before = draft.found_parents.len();
-    Finding::new(&codes::PARENTS_BEHIND, message)
-        .at(span, format!("{before} {} before it", if before == 1 { "stands" } else { "stand" }))
-        .related(behind[0].rule.span, "the first of those behind")
-        .rule(draft.id)
-        .note(format!("as in OSSEC rules find those that are loaded before them: not {}{more}", ids.join(", ")))
-        .help("load the file behind those with the group; a directory is read in the order of names, and `local_rules.xml` last".to_owned())
 }
 
 fn nothing_found(draft: &Draft, drafts: &[Draft], orphans: Orphans) -> Finding {
