@@ -134,8 +134,13 @@ pub fn publisher(at: &Where, settings: &Settings) -> Result<Box<dyn Publisher>, 
 /// Refuses to write into the directory of another user: what is made there would belong to this one, and the service of the
 /// other could not start any more.
 pub fn not_of_another(data_dir: &Path) -> Result<(), Failure> {
-    let Ok(metadata) = std::fs::metadata(log_dir(data_dir)) else { return Ok(()) };
-    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let own = rustix::process::geteuid().as_raw();
+    // Where there is no log yet, root alone could make one in a directory that somebody else is to use.
+    let data_dir_counts = own == 0;
+    let dirs = [log_dir(data_dir), data_dir.to_owned()];
+    let looked_at = if data_dir_counts { &dirs[..] } else { &dirs[..1] };
+    let Some(metadata) = looked_at.iter().find_map(|dir| std::fs::metadata(dir).ok()) else { return Ok(()) };
+    let owner = metadata.uid();
     if owner == own {
         return Ok(());
     }

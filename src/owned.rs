@@ -1,8 +1,9 @@
 //! Owning the embedded log of a data directory: its topics, what it serves to other processes, its bounds.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tripline_collector::Clock;
 use tripline_eventlog::embedded::{self, EmbeddedLog, EmbeddedOptions};
 
 use crate::exit::Failure;
@@ -30,13 +31,11 @@ pub fn open(data_dir: &Path, settings: &Settings) -> Result<EmbeddedLog, Failure
 
 /// Serves the log to other processes and keeps it within its bounds while `work` goes on. Sets `stop` at its end.
 pub fn serving<T>(log: &EmbeddedLog, settings: &Settings, stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Failure> {
-    let guests = sharing::guests(settings)?;
-    let server = embedded::serve(log, &embedded::socket_path(log.dir()), guests)?;
-    if let Some(guests) = guests {
-        sharing::open_way(log.dir(), guests)?;
-    }
     // Before anything is appended by a clock that may be wrong.
     let clock = SettledClock::new(log.last_append_time(), tripline_faults::now());
+    let guests = sharing::guests(settings)?;
+    sharing::open_way(log.dir(), guests.as_ref())?;
+    let server = embedded::serve(log, &embedded::socket_path(log.dir()), guests)?;
     let done = stop.beside(|| keep_within_bounds(log, clock, stop), work);
     drop(server);
     Ok(done)
@@ -44,9 +43,10 @@ pub fn serving<T>(log: &EmbeddedLog, settings: &Settings, stop: &Stop, work: imp
 
 /// Drops what is older than it is kept for: at least once, however soon the work is done, and then now and then.
 fn keep_within_bounds(log: &EmbeddedLog, mut clock: SettledClock, stop: &Stop) {
-    let start = Instant::now();
+    // It counts the time that the host was suspended: waking up is no jump of the wall clock.
+    let steady = Clock::start();
     loop {
-        let now = clock.read(tripline_faults::now(), start.elapsed());
+        let now = clock.read(tripline_faults::now(), steady.elapsed());
         if let Err(error) = log.enforce_retention(now) {
             tracing::error!("{}", print::chain(&error.into()));
         }

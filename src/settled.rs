@@ -52,7 +52,7 @@ impl SettledClock {
             if !has_stood {
                 if is_new {
                     tracing::warn!(
-                        "the clock shows {wall:.0}, {} s more than expected (it was set, or the host was off or asleep); what \
+                        "the clock shows {wall:.0}, {} s more than expected (it was set, or the host was off for days); what \
                          is too old by it is dropped when it has stood for an hour",
                         by.as_secs()
                     );

@@ -1,12 +1,12 @@
 //! Letting the members of a group ask a running Tripline: settings `[socket]`.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tripline_collector::user;
-use tripline_eventlog::embedded::Guests;
+use tripline_eventlog::embedded::{self, Guests};
 
 use crate::exit::Failure;
 use crate::print::say;
@@ -28,26 +28,25 @@ pub fn guests(settings: &Settings) -> Result<Option<Guests>, Failure> {
              `SupplementaryGroups={name}`"
         )));
     }
-    Ok(Some(Guests { gid, may_append: settings.socket.group_may == GroupMay::Write }))
+    let append_to = (settings.socket.group_may == GroupMay::Write).then(|| settings.topic_names().outputs);
+    Ok(Some(Guests { gid, append_to }))
 }
 
-/// Opens the way to the log's directory for guests, as far as that takes nothing from anybody: a data directory that is this
-/// user's alone can be passed through, not listed. Says what stays in their way.
-pub fn open_way(log_dir: &Path, guests: Guests) -> Result<(), Failure> {
+/// Opens the way to the log's directory for guests, or closes it again, as far as that takes nothing from anybody. Says what
+/// stays in their way.
+pub fn open_way(log_dir: &Path, guests: Option<&Guests>) -> Result<(), Failure> {
     let log_dir = fs::canonicalize(log_dir)?;
-    let mut dirs = log_dir.ancestors().skip(1);
-    if let Some(data_dir) = dirs.next() {
-        let metadata = fs::metadata(data_dir)?;
-        let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
-        if is_ours && metadata.mode() & 0o077 == 0 {
-            chown(data_dir, None, Some(guests.gid))
-                .and_then(|()| fs::set_permissions(data_dir, fs::Permissions::from_mode(0o710)))
-                .with_context(|| format!("could not let group {} pass through `{}`", guests.gid, data_dir.display()))?;
-        }
+    let gid = guests.map(|guests| guests.gid);
+    if let Some(data_dir) = log_dir.parent()
+        && fs::metadata(data_dir)?.uid() == rustix::process::geteuid().as_raw()
+    {
+        embedded::let_pass(data_dir, gid)
+            .with_context(|| format!("could not set who may pass through `{}`", data_dir.display()))?;
     }
+    let Some(gid) = gid else { return Ok(()) };
     for dir in log_dir.ancestors().skip(1) {
         let metadata = fs::metadata(dir)?;
-        let passable = if metadata.gid() == guests.gid { 0o010 } else { 0o001 };
+        let passable = if metadata.gid() == gid { 0o010 } else { 0o001 };
         if metadata.mode() & passable == 0 {
             say!(
                 "tripline: the members of the group that `[socket] group` names can't come to the socket: `{}` is closed to \

@@ -1,12 +1,12 @@
-//! The clock that commands are planned by: it does not jump when somebody sets the time, and it goes on while the host
-//! sleeps.
+//! The clock that commands are planned by, and the wall clock is held against: it does not jump when somebody sets the time,
+//! and it goes on while the host sleeps.
 
 use std::time::Duration;
 
 /// Measures the time since it was made. Setting the wall clock does not touch it. On Linux the time that the host was
 /// suspended counts, so that after a night's sleep an hourly command is overdue rather than due in an hour.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     start: Duration,
 }
 
@@ -17,12 +17,12 @@ const SOURCE: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
 impl Clock {
     /// A clock that starts now.
-    pub(crate) fn start() -> Clock {
+    pub fn start() -> Clock {
         Clock { start: now() }
     }
 
     /// How long it has been running.
-    pub(crate) fn elapsed(self) -> Duration {
+    pub fn elapsed(self) -> Duration {
         now().saturating_sub(self.start)
     }
 }

@@ -34,6 +34,7 @@ mod testing;
 mod timetable;
 pub mod user;
 
+pub use clock::Clock;
 pub use collect::{CollectError, Collector, Summary, run_once};
 pub use config::{CommandLine, CommandSpec, Identity, Settings};
 pub use duration::Interval;

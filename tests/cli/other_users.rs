@@ -163,6 +163,22 @@ fn what_is_in_the_way_of_guests_is_said_and_left_as_it_is() {
     assert_eq!((mode(place.root()), mode(&place.path("data"))), (0o700, 0o750));
 }
 
+#[test]
+fn the_data_directory_is_closed_again_when_no_group_is_let_in_any_more() {
+    let group = if is_root() { GROUP.to_owned() } else { own_group() };
+    let place = open_place("");
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
+    fs::create_dir(place.path("data")).unwrap();
+    fs::set_permissions(place.path("data"), fs::Permissions::from_mode(0o700)).unwrap();
+    let without = place.read("tripline.toml");
+    for (settings, expected) in [(format!("[socket]\ngroup = \"{group}\"\n{without}"), 0o710), (without.clone(), 0o700)]
+    {
+        place.write("tripline.toml", settings);
+        watching(&place).stop().exits(0);
+        assert_eq!((mode("data"), mode("data/log")), (expected, expected));
+    }
+}
+
 fn own_group() -> String {
     let printed = Command::new("id").arg("-gn").output().unwrap().stdout;
     String::from_utf8(printed).unwrap().trim().to_owned()
@@ -227,6 +243,14 @@ fn root_beside_a_service_of_another_user_takes_nothing_from_it() {
         assert_eq!(fs::metadata(&path).unwrap().uid(), nobody.uid, "{}", path.display());
     }
     service().stop().exits(0);
+    // Nor does it make a log where the service has made none yet, as after its installation.
+    fs::create_dir(place.path("home/new")).unwrap();
+    chown(place.path("home/new"), Some(nobody.uid), Some(nobody.gid)).unwrap();
+    for writes in [&["outputs", "import", "ticks.jsonl"][..], &["process"], &RUN[..3]] {
+        let writes = [writes, &["--data-dir", "home/new"]].concat();
+        place.tripline(&writes).exits(2).says(&["belongs to nobody", "sudo -u nobody"]);
+    }
+    assert_eq!(fs::read_dir(place.path("home/new")).unwrap().count(), 0);
 
     // As docs/operating.md has it: in place of the original, given to the service's user.
     place.tripline(&["state", "verify", "--data-dir", "copy"]).exits(0).says(&["all is well"]);

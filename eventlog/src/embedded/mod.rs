@@ -56,7 +56,7 @@ pub use local::{LocalLog, LocalPublisher, LocalReader, LocalState, open_for_read
 pub use open::{FORMAT_VERSION, OpenError, Owner};
 pub use options::EmbeddedOptions;
 pub use reader::{EmbeddedPublisher, EmbeddedReader};
-pub use server::{Guests, ServerHandle, serve, socket_path};
+pub use server::{Guests, ServerHandle, let_pass, serve, socket_path};
 pub use store::{StateEntry, StateIter};
 pub use verify::{Check, Damage, DamagedPlace, EachValue, verify};
 

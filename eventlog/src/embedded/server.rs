@@ -34,7 +34,7 @@ use crate::{LogError, Stored};
 
 /// More connections than this at a time are turned away.
 const CONNECTIONS_MAX: usize = 64;
-/// A guest is turned away when there are so many, so that guests alone never keep others out.
+/// A guest is turned away when there are so many, so that some are left for others.
 const CONNECTIONS_WITH_GUESTS_MAX: usize = 48;
 /// A read waits at most so long, so that a client that went away is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -50,12 +50,12 @@ pub fn socket_path(dir: &Path) -> PathBuf {
 
 /// Who may come to the socket beside this user and root: the members of a group. They may read everything that is in the
 /// log, through the socket only: its files stay closed to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guests {
     /// The group's number.
     pub gid: u32,
-    /// Whether they may also append.
-    pub may_append: bool,
+    /// The one topic that they may also append to.
+    pub append_to: Option<String>,
 }
 
 /// Serves other processes until the handle is dropped; once per log. A socket left over from a process that ended is
@@ -65,11 +65,12 @@ pub fn serve(log: &EmbeddedLog, socket: &Path, guests: Option<Guests>) -> Result
         let what = format!("could not serve other processes at `{}`", socket.display());
         LogError::Failed { what, source: Some(error.into()) }
     };
-    open_way(log.dir(), guests).map_err(failed)?;
-    let listener = Arc::new(bind(socket, guests).map_err(failed)?);
-    let guests_may = if guests.is_some_and(|guests| guests.may_append) { Rights::Append } else { Rights::Read };
+    let gid = guests.as_ref().map(|guests| guests.gid);
+    open_way(log.dir(), gid).map_err(failed)?;
+    let listener = Arc::new(bind(socket, gid).map_err(failed)?);
+    let guests_append_to = guests.and_then(|guests| guests.append_to);
     let stop = AtomicBool::new(false);
-    let server = Arc::new(Server { log: log.clone(), guests_may, stop, connections: Mutex::default() });
+    let server = Arc::new(Server { log: log.clone(), guests_append_to, stop, connections: Mutex::default() });
     let accepting = thread::Builder::new().name("log-serve".to_owned()).spawn({
         let server = Arc::clone(&server);
         let listener = Arc::clone(&listener);
@@ -110,15 +111,15 @@ impl Drop for ServerHandle {
 enum Rights {
     /// What changes nothing and takes little.
     Read,
-    /// To add records, and to save positions.
+    /// To add records to the topic that guests may append to.
     Append,
-    /// What only this user and root may: what keeps the owner busy, or makes it write where the client says.
+    /// What only this user and root may: to write elsewhere, to keep the owner busy, to make it write where the client says.
     All,
 }
 
 impl Rights {
-    /// What a client needs for this.
-    fn needed_for(request: &Request) -> Rights {
+    /// What a client needs for this, where guests may append to this topic.
+    fn needed_for(request: &Request, guests_append_to: Option<&str>) -> Rights {
         match request {
             Request::Hello { .. }
             | Request::Topics
@@ -128,8 +129,10 @@ impl Rights {
             | Request::StateGet { .. }
             | Request::StateIter { .. }
             | Request::Position { .. } => Rights::Read,
-            Request::Append { .. } | Request::SavePosition { .. } => Rights::Append,
-            Request::Verify | Request::Backup { .. } => Rights::All,
+            Request::Append { topic } if guests_append_to.is_none_or(|allowed| allowed == topic) => Rights::Append,
+            Request::Append { .. } | Request::SavePosition { .. } | Request::Verify | Request::Backup { .. } => {
+                Rights::All
+            }
         }
     }
 
@@ -148,8 +151,8 @@ impl Rights {
 
 struct Server {
     log: EmbeddedLog,
-    /// What clients may that are neither this user nor root.
-    guests_may: Rights,
+    /// What clients may append to that are neither this user nor root.
+    guests_append_to: Option<String>,
     stop: AtomicBool,
     /// By number, to be shut down at the end.
     connections: Mutex<HashMap<u64, UnixStream>>,
@@ -210,7 +213,11 @@ impl Server {
     fn rights_of(&self, stream: &UnixStream) -> io::Result<Rights> {
         let client = rustix::net::sockopt::socket_peercred(stream)?.uid;
         let is_guest = !client.is_root() && client != rustix::process::geteuid();
-        Ok(if is_guest { self.guests_may } else { Rights::All })
+        Ok(match self.guests_append_to {
+            _ if !is_guest => Rights::All,
+            Some(_) => Rights::Append,
+            None => Rights::Read,
+        })
     }
 
     fn talk(&self, stream: &mut UnixStream, rights: Rights) -> io::Result<()> {
@@ -221,6 +228,7 @@ impl Server {
             if self.stop.load(Ordering::Acquire) {
                 return Ok(());
             }
+            let needed = Rights::needed_for(&request, self.guests_append_to.as_deref());
             let (answer, body) = match request {
                 Request::Hello { protocol: PROTOCOL } => {
                     greeted = true;
@@ -235,10 +243,7 @@ impl Server {
                     return protocol::send(stream, &Answer::Error { error }, &[]);
                 }
                 _ if !greeted => return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting")),
-                request if rights < Rights::needed_for(&request) => {
-                    let error = Rights::needed_for(&request).refusal();
-                    (Answer::Error { error }, Vec::new())
-                }
+                _ if rights < needed => (Answer::Error { error: needed.refusal() }, Vec::new()),
                 Request::StateIter { partition } => self.send_state(partition, stream)?,
                 request => self.answer(request, &body).unwrap_or_else(|error| error_answer(&error)),
             };
@@ -352,37 +357,47 @@ fn error_answer(error: &LogError) -> (Answer, Vec<u8>) {
     (Answer::Error { error: WireError::from(error) }, Vec::new())
 }
 
-/// The permission bits of a log's directory that guests may pass through on their way to the socket, and not list.
+/// The permission bits of a directory that guests may pass through on their way to the socket, and not list.
 const PASSABLE: u32 = 0o710;
+
+/// Lets the members of a group pass through a directory that is this user's alone, or nobody any more. One with other
+/// permissions than these two was opened by somebody else, and is left as it is.
+pub fn let_pass(dir: &Path, gid: Option<u32>) -> io::Result<()> {
+    let mode = fs::metadata(dir)?.permissions().mode() & 0o777;
+    let is_ours = mode & 0o077 == 0 || mode == PASSABLE;
+    let set = |mode| fs::set_permissions(dir, fs::Permissions::from_mode(mode));
+    match gid {
+        Some(gid) if is_ours => {
+            chown(dir, None, Some(gid))?;
+            set(PASSABLE)
+        }
+        None if mode == PASSABLE => set(0o700),
+        _ => Ok(()),
+    }
+}
 
 /// Lets guests come to the socket in the log's directory and to no data file, or none come any more. What lies beside the
 /// data files are the socket and two small files that say how the log is laid out.
-fn open_way(dir: &Path, guests: Option<Guests>) -> io::Result<()> {
-    let set = |dir: &Path, mode| fs::set_permissions(dir, fs::Permissions::from_mode(mode));
-    match guests {
-        Some(guests) => {
-            set(&open::db_dir(dir), 0o700)?;
-            chown(dir, None, Some(guests.gid))?;
-            set(dir, PASSABLE)
-        }
-        None if fs::metadata(dir)?.permissions().mode() & 0o777 == PASSABLE => set(dir, 0o700),
-        None => Ok(()),
+fn open_way(dir: &Path, gid: Option<u32>) -> io::Result<()> {
+    if gid.is_some() {
+        fs::set_permissions(open::db_dir(dir), fs::Permissions::from_mode(0o700))?;
     }
+    let_pass(dir, gid)
 }
 
 /// Binds beside the socket and moves it there, so that it never stands there with other permissions, and a left-over one
 /// is replaced at once. The caller owns the directory.
-fn bind(socket: &Path, guests: Option<Guests>) -> io::Result<UnixListener> {
+fn bind(socket: &Path, gid: Option<u32>) -> io::Result<UnixListener> {
     let new = socket.with_extension("sock.new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = with_short_path(&new, |path| UnixListener::bind(path))?;
-    if let Some(guests) = guests {
-        chown(&new, None, Some(guests.gid))?;
+    if gid.is_some() {
+        chown(&new, None, gid)?;
     }
-    fs::set_permissions(&new, fs::Permissions::from_mode(if guests.is_some() { 0o660 } else { 0o600 }))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(if gid.is_some() { 0o660 } else { 0o600 }))?;
     fs::rename(&new, socket)?;
     Ok(listener)
 }
@@ -403,4 +418,21 @@ fn with_short_path<T>(socket: &Path, then: impl Fn(&Path) -> io::Result<T>) -> i
     // Whoever may pass through a directory may not always list it.
     let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     then(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_append_to_one_topic_and_write_nothing_else() {
+        let append = |topic: &str| Request::Append { topic: topic.to_owned() };
+        let needed = |request: &Request| Rights::needed_for(request, Some("outputs"));
+        assert_eq!(needed(&Request::Topics), Rights::Read);
+        assert_eq!(needed(&append("outputs")), Rights::Append);
+        assert_eq!(needed(&append("alerts")), Rights::All, "nobody may forge an alert");
+        let position = Request::SavePosition { group: "tripline".to_owned(), partition: 0, offset: 0 };
+        assert_eq!(needed(&position), Rights::All, "nobody may make the processor begin anew");
+        assert_eq!(Rights::needed_for(&append("outputs"), None), Rights::Append, "who only reads is told how to write");
+    }
 }

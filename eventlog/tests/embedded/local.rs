@@ -229,7 +229,7 @@ fn the_way_to_the_socket_is_open_to_guests_while_there_are_some_and_the_data_fil
     let log = open(&dir, 1);
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let gid = rustix::process::getegid().as_raw();
-    let found = [None, Some(Guests { gid, may_append: false }), None].map(|guests| {
+    let found = [None, Some(Guests { gid, append_to: None }), None].map(|guests| {
         let _server = serve(&log, &socket_path(&dir), guests).unwrap();
         (mode(&socket_path(&dir)), mode(&dir))
     });
