@@ -45,23 +45,28 @@ impl Backwards {
             return Ok(None);
         }
         let start = self.end.saturating_sub(self.step).max(first);
-        match self.read(start, reader, stop, each) {
-            Err(LogError::OutOfRange { .. }) => return Ok(None), // Retention is here already.
-            read => read?,
+        let mut next = start;
+        while let Err(error) = self.read(&mut next, reader, stop, each) {
+            let LogError::OutOfRange { .. } = error else { return Err(error) };
+            // Retention has come here meanwhile: what it has left counts.
+            next = next.max(reader.bounds(self.partition)?.first);
+            if next >= self.end {
+                break;
+            }
         }
         (self.end, self.step) = (start, (self.step * 2).min(STEP_MAX));
         Ok(Some(()))
     }
 
-    /// Reads from an offset on to where the step before began.
+    /// Reads from an offset on to where the step before began. Moves the offset behind what it has read.
     fn read(
         &self,
-        start: u64,
+        next: &mut u64,
         reader: &mut dyn Reader,
         stop: &Stop,
         each: &mut dyn FnMut(Stored),
     ) -> Result<(), LogError> {
-        reader.seek(self.partition, start)?;
+        reader.seek(self.partition, *next)?;
         while !stop.is_set() {
             for stored in reader.read(RECORDS_PER_READ, PATIENCE)? {
                 // Other partitions may be read by the same reader, at their ends.
@@ -71,9 +76,9 @@ impl Backwards {
                 if stored.offset >= self.end {
                     return self.leave(reader);
                 }
-                let is_last = stored.offset + 1 == self.end;
+                *next = stored.offset + 1;
                 each(stored);
-                if is_last {
+                if *next == self.end {
                     return self.leave(reader);
                 }
             }
@@ -99,6 +104,8 @@ impl Backwards {
 /// run again and again, so it mostly lies near. For one that has none before, all that is kept is read, once for all of them.
 pub struct Before<'a> {
     reader: Box<dyn Reader>,
+    /// Which commands somebody may ask for: outputs of others are not held.
+    wanted: &'a dyn Fn(&Key) -> bool,
     stop: &'a Stop,
     partitions: HashMap<u32, Earlier>,
 }
@@ -106,13 +113,14 @@ pub struct Before<'a> {
 /// What is known of a partition.
 struct Earlier {
     unread: Option<Backwards>,
-    last: HashMap<Key, Run>,
+    /// The observations that were found; `None` when it was given away.
+    last: HashMap<Key, Option<Run>>,
 }
 
 impl<'a> Before<'a> {
     /// Looks with a reader of its own.
-    pub fn new(reader: Box<dyn Reader>, stop: &'a Stop) -> Before<'a> {
-        Before { reader, stop, partitions: HashMap::new() }
+    pub fn new(reader: Box<dyn Reader>, wanted: &'a dyn Fn(&Key) -> bool, stop: &'a Stop) -> Before<'a> {
+        Before { reader, wanted, stop, partitions: HashMap::new() }
     }
 
     /// Somebody reads a partition forwards from this offset on. The first call for each partition counts.
@@ -122,20 +130,20 @@ impl<'a> Before<'a> {
             .or_insert_with(|| Earlier { unread: Some(Backwards::before(partition, offset)), last: HashMap::new() });
     }
 
-    /// The last observation of a command before that.
-    pub fn last(&mut self, partition: u32, key: &Key) -> Result<Option<Run>, LogError> {
+    /// The last observation of a command before that. It is given away: who asks again gets none.
+    pub fn take_last(&mut self, partition: u32, key: &Key) -> Result<Option<Run>, LogError> {
         let Some(earlier) = self.partitions.get_mut(&partition) else { return Ok(None) };
         while let Some(unread) = &mut earlier.unread {
             if earlier.last.contains_key(key) {
                 break;
             }
             // Of one step the last counts, of several the one that was read first.
-            let mut found: HashMap<Key, Run> = HashMap::new();
-            let last = &earlier.last;
+            let mut found: HashMap<Key, Option<Run>> = HashMap::new();
+            let (last, wanted) = (&earlier.last, self.wanted);
             let step = unread.step(&mut *self.reader, self.stop, &mut |stored| {
-                let is_known = key_of(&stored).is_none_or(|key| last.contains_key(&key));
-                if let Some(run) = (!is_known).then(|| observation(&stored)).flatten() {
-                    found.insert(run.key.clone(), run);
+                let is_new = key_of(&stored).is_some_and(|key| wanted(&key) && !last.contains_key(&key));
+                if let Some(run) = is_new.then(|| observation(&stored)).flatten() {
+                    found.insert(run.key.clone(), Some(run));
                 }
             })?;
             earlier.last.extend(found);
@@ -143,7 +151,7 @@ impl<'a> Before<'a> {
                 earlier.unread = None;
             }
         }
-        Ok(earlier.last.get(key).cloned())
+        Ok(earlier.last.get_mut(key).and_then(Option::take))
     }
 }
 
@@ -196,9 +204,11 @@ mod tests {
 
     use super::*;
 
-    /// Partitions in memory, whose first offsets are gone; each record is `command` or `command!` (a failed run).
+    /// Partitions in memory, whose first offsets are gone; each record is a run.
     struct Memory {
         first: u64,
+        /// Where retention comes to with each read.
+        retention: Vec<u64>,
         partitions: Vec<Vec<Record>>,
         next: BTreeMap<u32, u64>,
         read: u64,
@@ -223,7 +233,12 @@ mod tests {
         }
 
         fn read(&mut self, max: usize, _: Duration) -> Result<Vec<Stored>, LogError> {
+            self.first = self.retention.pop().unwrap_or(self.first);
             let mut read = Vec::new();
+            if let Some((&partition, &offset)) = self.next.iter().find(|(_, next)| **next < self.first) {
+                let (topic, first, end) = (String::new(), self.first, self.bounds(partition)?.end);
+                return Err(LogError::OutOfRange { topic, partition, offset, first, end });
+            }
             for (&partition, next) in &mut self.next {
                 let records = self.partitions[partition as usize].iter().enumerate().skip(*next as usize);
                 for (offset, record) in records.take(max - read.len()) {
@@ -261,7 +276,7 @@ mod tests {
     fn memory(count: u64, first: u64) -> Memory {
         let ending = |n: u64| if n.is_multiple_of(3) { Ending::Interrupted } else { Ending::Exited(0) };
         let records: Vec<Record> = (0..count).map(|n| run(&(n % 7).to_string(), n, ending(n))).collect();
-        Memory { first, partitions: vec![records; 2], next: BTreeMap::new(), read: 0 }
+        Memory { first, retention: Vec::new(), partitions: vec![records; 2], next: BTreeMap::new(), read: 0 }
     }
 
     #[test]
@@ -270,7 +285,7 @@ mod tests {
         for first in [0, 5, 990] {
             for from in [0_u64, 3, 7, 11, 255, 256, 257, 1_000] {
                 let from = from.max(first);
-                let mut before = Before::new(Box::new(memory(1_000, first)), &stop);
+                let mut before = Before::new(Box::new(memory(1_000, first)), &|_| true, &stop);
                 for partition in [0, 1] {
                     before.reads_from(partition, from);
                     before.reads_from(partition, from + 1);
@@ -279,11 +294,30 @@ mod tests {
                     let is_it = |n: &u64| n % 7 == command && !n.is_multiple_of(3);
                     let expected = (first..from).rev().find(is_it);
                     let key = Key::new("box", command.to_string()).unwrap();
-                    let found = before.last(partition, &key).unwrap().map(|run| run.id.sequence);
+                    let found = before.take_last(partition, &key).unwrap().map(|run| run.id.sequence);
                     assert_eq!(found, expected, "command {command} from {from} on, {first} is the first");
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_retention_leaves_while_somebody_looks_counts() {
+        let stop = Stop::default();
+        // The second step reads 488 to 744 when the offsets up to 500 go, after it has come to there from 232.
+        for (kept, expected) in [(490, vec![490]), (520, vec![520]), (600, vec![600])] {
+            let mut memory = memory(1_000, 0);
+            memory.partitions.truncate(1);
+            memory.partitions[0][300] = run("rare", 1, Ending::Exited(0));
+            memory.partitions[0][kept] = run("rare", 2, Ending::Exited(0));
+            memory.retention = vec![489, 0, 0];
+            let key = Key::new("box", "rare").unwrap();
+            let found = last_outputs(&mut memory, &key, 1, &stop).unwrap();
+            assert_eq!(found.iter().map(|stored| stored.offset as usize).collect::<Vec<_>>(), expected);
+        }
+        let mut memory = memory(1_000, 0);
+        memory.retention = vec![744, 0];
+        assert!(last_outputs(&mut memory, &Key::new("box", "never").unwrap(), 1, &stop).unwrap().is_empty());
     }
 
     #[test]

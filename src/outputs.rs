@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Context;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 use tripline_engine::diff::{DiffLimits, diff};
 use tripline_engine::format::escaped_line;
 use tripline_eventlog::Stored;
@@ -44,7 +44,9 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
     let selection = Selection::new(&args.agent, &args.command, span, settings);
     let mut last: BTreeMap<Key, Run> = BTreeMap::new();
     // The first run of the time that was asked for may differ from the one before it.
-    let mut before = args.changes.then(|| log.reader(&topic)).transpose()?.map(|reader| Before::new(reader, &stop));
+    let wanted = |key: &Key| selection.takes_key(key);
+    let mut before =
+        args.changes.then(|| log.reader(&topic)).transpose()?.map(|reader| Before::new(reader, &wanted, &stop));
     let mut found = false;
     scan::scan(&mut *reader, &selection.start(), args.range.follow, &stop, &mut |stored| {
         if let Some(before) = &mut before {
@@ -87,7 +89,7 @@ fn show(args: &Outputs, settings: &Settings) -> Outcome {
             if run.failure().is_none()
                 && let Some(old) = last
                     .insert(run.key.clone(), run.clone())
-                    .map_or_else(|| before.last(stored.partition, &run.key), |old| Ok(Some(old)))?
+                    .map_or_else(|| before.take_last(stored.partition, &run.key), |old| Ok(Some(old)))?
                 && old.output != run.output
                 // What is cut is never compared with what is whole, as in `check_diff`.
                 && old.truncated_from.is_some() == run.truncated_from.is_some()
@@ -174,16 +176,12 @@ fn note(event: &Event, zone: &TimeZone) -> Option<String> {
             (key, *time, format!("forgotten{whose} by order of {author}: {reason}"))
         }
     };
-    Some(escaped_line(&format!("--- {} {key}: {what}", shown(time, zone))).into_owned())
+    Some(escaped_line(&format!("--- {} {key}: {what}", print::time(time, zone))).into_owned())
 }
 
-fn shown(time: Timestamp, zone: &TimeZone) -> impl std::fmt::Display {
-    time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
-}
-
-/// `--- 2026-11-24 10:00:00 (web-1) df -P: exit 0 in 12 ms, 1.2 KiB, run ...`
+/// `--- 2026-11-24 10:00:00+01:00 (web-1) df -P: exit 0 in 12 ms, 1.2 KiB, run ...`
 pub fn heading(run: &Run, zone: &TimeZone) -> String {
-    let time = shown(run.started, zone);
+    let time = print::time(run.started, zone);
     let ending = match &run.ending {
         Ending::Exited(code) => format!("exit {code}"),
         Ending::Signalled(signal) => format!("killed by signal {signal}"),

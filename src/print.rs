@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 /// Says something to people, on standard error, as a line. That nobody can hear it stops no work: what keeps running may
 /// outlive the terminal that it was started from.
 macro_rules! say {
@@ -41,6 +44,11 @@ pub fn escaped(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// A time for people: `2026-11-24 10:00:00+01:00`.
+pub fn time(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
 }
 
 /// A file's name, or what `-` stands for.

@@ -47,7 +47,13 @@ fn show(args: &State, settings: &Settings) -> Outcome {
         Log::Embedded { log, .. } => embedded(log, settings)?,
         Log::Kafka { .. } => changelog(&log, settings)?,
     };
-    let timers = Timers::read(&log, &values, settings)?;
+    let timers = match args.format {
+        StateFormat::Text => Timers::read(&log, &values, settings).unwrap_or_else(|error| {
+            say!("tripline: until when ignore timers hold is not known: {}", print::chain(&error));
+            Timers::default()
+        }),
+        StateFormat::Json => Timers::default(),
+    };
     let mut out = std::io::stdout().lock();
     let mut shown = 0;
     for ((partition, key), value) in &values {
@@ -289,7 +295,7 @@ fn whose(scope: &Scope, partition: u32) -> String {
 
 /// A time, and how long ago it was, or is to come.
 fn when(time: Timestamp, zone: &TimeZone) -> String {
-    let shown = time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string();
+    let shown = print::time(time, zone);
     let seconds = tripline_faults::now().duration_since(time).as_secs();
     let span = match seconds.unsigned_abs() {
         seconds @ 0..120 => format!("{seconds}s"),

@@ -1,5 +1,5 @@
 //! When ignore timers end. State holds when they began; how long they hold is said by the rules that judge, which are in the
-//! log with it. So this needs neither rule files nor the settings that the running Tripline was started with.
+//! log with it. So this needs no rule files.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -70,7 +70,8 @@ fn compiled(record: &RuleSetRecord, settings: &Settings, partitions: u32) -> Opt
     };
     let empty = |(name, _): (String, usize)| (name.clone(), SourceFile { name, text: Vec::new() });
     inputs.lists = list_names(&inputs.rules).into_iter().map(empty).collect();
-    // Nor does the level matter from which on an alert is written.
-    let engine = settings.engine(partitions, AlertLevels::default());
+    // Nor does it matter from which level on an alert is written, and what o'clock it is where; but rules may ask for a zone.
+    let zone = settings.time_zone.clone().or_else(|| Some("UTC".to_owned()));
+    let engine = Settings { time_zone: zone, ..settings.clone() }.engine(partitions, AlertLevels::default());
     check_inputs(&inputs, &engine, Orphans::SetAside).rules
 }

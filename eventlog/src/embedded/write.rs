@@ -151,7 +151,9 @@ impl Writer {
             state.tails.get_mut(&topic.name).expect("was read above")[partition as usize] = tail;
             state.unsynced.push(NewEnd { topic, partition, end: tail.next });
         }
-        state.time_ms = time_ms;
+        if !placed.is_empty() {
+            state.time_ms = time_ms;
+        }
         state.last += 1;
         state.urgent |= urgent;
         let ticket = state.last;
