@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tripline_collector::ossec_conf::{self, AgentFacts, Named, OssecConf, RuleDirs, Severity};
+use tripline_collector::ossec_conf::{self, AgentFacts, AlertLevel, Named, OssecConf, RuleDirs, Severity};
 use tripline_engine::finding::{self, codes};
 use tripline_engine::pattern::OsRegex;
 use tripline_engine::{Finding, SourceFile};
@@ -116,11 +116,11 @@ fn overruled(conf: &mut OssecConf, file: &str, settings: &Settings) {
         ("log_alert_level", levels.log, "log_level", alerts.log_level),
         ("email_alert_level", levels.mail, "mail_level", alerts.mail_level),
     ] {
-        if let (Some((level, line)), Some(set)) = (said, set)
+        if let (Some(AlertLevel { level, line }), Some(set)) = (said, set)
             && level != set
         {
             let what = format!(
-                "`{element}` is {level}, and `{setting} = {set}` under [alerts] in the settings goes before it: remove one"
+                "`{element}` is {level}, but the settings say `{setting} = {set}` under [alerts], which counts: remove one"
             );
             let finding = ossec_conf::Finding { file: file.to_owned(), line, severity: Severity::Warning, what };
             conf.findings.push(finding);

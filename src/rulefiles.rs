@@ -91,7 +91,7 @@ impl Sources<'_> {
         gathered
     }
 
-    /// Compiles them.
+    /// Compiles what is wanted.
     pub fn check(&self, wanted: &Wanted) -> Checked {
         load::check_inputs(&wanted.inputs, &wanted.engine, self.orphans())
     }
@@ -99,9 +99,9 @@ impl Sources<'_> {
     /// The compiled rules, or every finding printed to standard error.
     pub fn load(&self, ossec: Option<&Ossec>) -> Result<Arc<RuleSet>, Failure> {
         let gathered = self.look(ossec);
-        let checked = load::check_inputs(&gathered.inputs, &self.engine(ossec), self.orphans());
-        let Checked { rules, findings, .. } = checked.with(gathered.findings());
-        let files = gathered.files();
+        let (found, files) = (gathered.findings(), gathered.files());
+        let wanted = Wanted { inputs: gathered.inputs, engine: self.engine(ossec) };
+        let Checked { rules, findings, .. } = self.check(&wanted).with(found);
         match rules {
             Some(rules) => {
                 warn(&findings, &files);
@@ -138,7 +138,7 @@ impl Sources<'_> {
         };
         let rules_dir = dirs.iter().find(|path| path.is_dir());
         let paths = gathered.known(ossec.rule_files(rules_dir.map(PathBuf::as_path)));
-        for path in paths.into_iter().filter(|path| gathered.is_new(path)).collect::<Vec<_>>() {
+        for path in gathered.new_ones(paths) {
             files.extend(gathered.read("rule file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
         for path in dirs.iter().filter(|path| Some(*path) != rules_dir) {
@@ -151,7 +151,7 @@ impl Sources<'_> {
     fn decoders(&self, ossec: Option<&Ossec>, gathered: &mut Gathered) -> Vec<SourceFile> {
         let mut files = Vec::new();
         let paths = ossec.map(|ossec| gathered.known(ossec.decoder_files())).unwrap_or_default();
-        for path in paths.into_iter().filter(|path| gathered.is_new(path)).collect::<Vec<_>>() {
+        for path in gathered.new_ones(paths) {
             files.extend(gathered.read("decoder file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
         let (dirs, named_by) =
@@ -230,13 +230,16 @@ impl Gathered {
         findings
     }
 
-    /// Whether a file, or another name of it, has not come up so far.
-    fn is_new(&mut self, path: &Path) -> bool {
-        let is_new = self.named.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-        if !is_new {
-            self.twice.insert(path.to_owned());
-        }
-        is_new
+    /// Those files that have not come up so far, under whatever name.
+    fn new_ones(&mut self, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        paths.retain(|path| {
+            let is_new = self.named.insert(path.canonicalize().unwrap_or_else(|_| path.clone()));
+            if !is_new {
+                self.twice.insert(path.clone());
+            }
+            is_new
+        });
+        paths
     }
 
     /// Says which files came up twice.
@@ -302,8 +305,8 @@ impl Gathered {
     /// Reads a directory's files in load order, or a single file.
     fn directory(&mut self, path: &Path, last: &str, named_by: &str) -> Vec<SourceFile> {
         match in_directory(path, last) {
-            Ok(mut paths) => {
-                paths.retain(|path| self.is_new(path));
+            Ok(paths) => {
+                let paths = self.new_ones(paths);
                 paths.iter().filter_map(|path| self.read("file", path, load::FILE_BYTES_MAX, named_by)).collect()
             }
             Err(error) => {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use tripline_collector::ossec_conf::AlertLevels;
+use tripline_collector::ossec_conf::{AlertLevel, AlertLevels};
 use tripline_collector::{CommandSpec, Interval};
 use tripline_eventlog::kafka::KafkaSettings;
 use tripline_eventlog::topics::{Cleanup, TopicNames, TopicSpec};
@@ -334,7 +334,7 @@ impl Settings {
     /// What of the settings changes the answers of rules. `conf` are the levels that OSSEC's configuration has for alerts.
     pub fn engine(&self, partitions: u32, conf: AlertLevels) -> tripline_engine::Settings {
         let default = tripline_engine::Settings::default();
-        let level = |set: Option<u16>, conf: Option<(u16, usize)>| set.or(conf.map(|(level, _)| level));
+        let level = |set: Option<u16>, conf: Option<AlertLevel>| set.or(conf.map(|said| said.level));
         tripline_engine::Settings {
             application_id: self.application_id.clone(),
             log_alert_level: level(self.alerts.log_level, conf.log).unwrap_or(default.log_alert_level),

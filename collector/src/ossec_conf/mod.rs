@@ -1,8 +1,8 @@
 //! Commands and rule order from OSSEC's own configuration: `ossec.conf` and `agent.conf`.
 //!
 //! Read are the `<localfile>` elements whose `log_format` is `command` or `full_command`, and the rule files, decoder
-//! files and lists of `<rules>` (in newer files `<ruleset>`), in their order, and the levels of `<alerts>`. Everything else belongs to other parts of OSSEC and is left
-//! alone; other kinds of `<localfile>` are listed in [`OssecConf::ignored`], so that nobody waits for them.
+//! files and lists of `<rules>` (in newer files `<ruleset>`), in their order, and the levels of `<alerts>`. Everything else
+//! belongs to other parts of OSSEC and is left alone; other kinds of `<localfile>` are listed in [`OssecConf::ignored`], so that nobody waits for them.
 
 mod rules;
 mod xml;
@@ -66,13 +66,22 @@ pub struct OssecConf {
     pub findings: Vec<Finding>,
 }
 
-/// What `<alerts>` says: the least level of a rule, and the line that says so.
+/// What `<alerts>` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AlertLevels {
     /// `<log_alert_level>`: rules of at least this level are written as alerts.
-    pub log: Option<(u16, usize)>,
+    pub log: Option<AlertLevel>,
     /// `<email_alert_level>`: rules of at least this level are marked for mail.
-    pub mail: Option<(u16, usize)>,
+    pub mail: Option<AlertLevel>,
+}
+
+/// The least level of a rule, and where it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertLevel {
+    /// From 0 to 16.
+    pub level: u16,
+    /// The line, from 1 on.
+    pub line: usize,
 }
 
 /// OSSEC's levels go from 0 up to this one.
@@ -194,7 +203,8 @@ impl Reading<'_> {
                 continue;
             };
             let AlertLevels { log, mail } = &mut self.conf.alert_levels;
-            *(if element.name == "log_alert_level" { log } else { mail }) = Some((level, element.line));
+            *(if element.name == "log_alert_level" { log } else { mail }) =
+                Some(AlertLevel { level, line: element.line });
         }
     }
 

@@ -414,7 +414,13 @@ fn the_levels_of_alerts_are_read_and_the_last_ones_count() {
         "<alerts>\n<log_alert_level>3</log_alert_level>\n<email_alert_level> 9 </email_alert_level>\n</alerts>\n\
          <alerts><log_alert_level>4</log_alert_level></alerts>",
     );
-    assert_eq!((read, findings), (AlertLevels { log: Some((4, 6)), mail: Some((9, 4)) }, Vec::new()));
+    assert_eq!(
+        (read, findings),
+        (
+            AlertLevels { log: Some(AlertLevel { level: 4, line: 6 }), mail: Some(AlertLevel { level: 9, line: 4 }) },
+            Vec::new()
+        )
+    );
     assert_eq!(levels("<alerts></alerts>"), (AlertLevels::default(), Vec::new()));
     for wrong in ["17", "-1", "high", ""] {
         let (read, findings) = levels(&format!("<alerts><log_alert_level>{wrong}</log_alert_level></alerts>"));
