@@ -37,6 +37,7 @@ pub fn shared() -> &'static str {
 }
 
 /// A name for a topic, group or application that no other test uses, now or in another run.
+#[expect(clippy::disallowed_methods, reason = "names must differ, whatever time a test sets for the program")]
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use super::common::{Place, json_lines, without_source};
+use super::common::{Place, Ran, json_lines, without_source};
 use super::{RULES, RUN};
 
 /// `noise` fills the disk, `tick` shows whether something gets lost.
@@ -116,6 +116,11 @@ wait $run
 "$1" alerts --data-dir disk/data --format json > alerts
 "#;
 
+/// Runs a script that may mount file systems, which nobody else sees.
+fn mounted(script: &str, place: &Place, arguments: &[&str]) -> Ran {
+    place.run(within(&["unshare", "--mount", "sh", "-e", "-c", script, "sh"], place, arguments), b"")
+}
+
 /// Whether a test may mount file systems that nobody else sees. Where not, the limit on file sizes of the others must do.
 fn may_mount() -> bool {
     let may = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
@@ -132,7 +137,7 @@ fn a_full_disk_pauses_the_collection_until_there_is_room() {
     }
     let place = place();
     std::fs::create_dir(place.path("disk")).unwrap();
-    place.run(within(&["unshare", "--mount", "sh", "-e", "-c", FILLED, "sh"], &place, &[]), b"").exits(0);
+    mounted(FILLED, &place, &[]).exits(0);
     let said = place.read("said");
     assert!(said.contains("No space left on device"), "{said}");
     nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));
@@ -162,7 +167,7 @@ test ! -e bulk.jsonl || "$1" outputs import bulk.jsonl --data-dir data
 
 /// Runs the program in a log of this size until it is full, then with room. Gives what RocksDB wrote about it.
 fn filled_and_emptied(place: &Place, size: &str) -> String {
-    let ran = place.run(within(&["unshare", "--mount", "sh", "-e", "-c", FULL_LOG, "sh"], place, &[size]), b"");
+    let ran = mounted(FULL_LOG, place, &[size]);
     let said = if place.path("said").exists() { place.read("said") } else { String::new() };
     assert_eq!(ran.status.code(), Some(0), "{}\n{said}", ran.err);
     assert!(said.contains("is full") && said.contains("nothing acknowledged is lost"), "{said}");
@@ -254,7 +259,7 @@ fn what_can_only_be_read_can_be_read_and_a_start_says_that_it_can_not_write() {
     }
     let place = place();
     std::fs::create_dir(place.path("disk")).unwrap();
-    let ran = place.run(within(&["unshare", "--mount", "sh", "-e", "-c", READ_ONLY, "sh"], &place, &[]), b"");
+    let ran = mounted(READ_ONLY, &place, &[]);
     ran.exits(0).says(&["all is well"]);
     let said = place.read("said");
     let parts = ["`disk/data/log` can't be written", "can only be read", "Read-only file system"];
@@ -318,8 +323,7 @@ fn a_file_system_that_becomes_read_only_ends_the_run_and_loses_nothing() {
         let place = place();
         let (ticks, _) = SETTINGS.split_once("[[command]]\nname = \"noise\"").unwrap();
         place.write("tripline.toml", ticks);
-        let ran =
-            place.run(within(&["unshare", "--mount", "sh", "-e", "-c", BECOMES_READ_ONLY, "sh"], &place, &[on]), b"");
+        let ran = mounted(BECOMES_READ_ONLY, &place, &[on]);
         let said = |name: &str| std::fs::read_to_string(place.path(name)).unwrap_or_default();
         assert_eq!(ran.status.code(), Some(0), "{on}: {}\n{}\n{}", ran.err, said("said"), said("said-again"));
         for said in [said("said"), said("said-again")] {

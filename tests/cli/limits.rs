@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::Place;
-use super::common::{Ran, json_lines};
+use super::common::{Running, json_lines};
 use super::other_users::{Person, is_root, open_place};
 
 /// Many commands at the same time, each a process of its own.
@@ -21,17 +21,24 @@ const COMMANDS: u32 = 60;
 const SETTINGS: &str =
     "command_files = [\"commands.toml\"]\n[collector]\nconcurrency = 60\nsplay = 0\n[agent]\nname = \"box\"\n";
 
-/// Runs the commands once under a limit of the shell.
-fn limited(place: &Place, limit: &str, person: Option<Person>, data: &str) -> Ran {
+/// Runs the commands once under a limit of the shell, until each is told.
+#[track_caller]
+fn limited(place: &Place, limit: &str, person: Option<Person>, data: &str) {
     many_commands(place);
     let mut shell = Command::new("/bin/bash"); // The other one knows no `-u`.
-    let run = format!("ulimit {limit} && exec ./tripline run --for 4s --data-dir {data}");
+    let run = format!("ulimit {limit} && exec ./tripline run --data-dir {data}");
     shell.args(["-c", &run]).current_dir(place.root()).stdin(Stdio::null());
     shell.env_clear().env("PATH", "/usr/bin:/bin");
     if let Some(Person { uid, gid }) = person {
         shell.uid(uid).gid(gid);
     }
-    place.run(shell, b"")
+    let mut running = Running::start(shell);
+    running.wait_for("watching with");
+    // Its descriptors may be used up, so that it can't answer now.
+    let told = || place.tripline(&["outputs", "--format", "json", "--data-dir", data]).out;
+    running
+        .wait_until("an event for each command", |_| told().split(|byte| *byte == b'\n').count() > COMMANDS as usize);
+    running.stop().exits(0);
 }
 
 /// Every command became one event: it ran, or could not start because of this, and then a rule says so.
@@ -59,7 +66,7 @@ fn place() -> Place {
 #[test]
 fn a_run_for_which_no_file_descriptor_is_left_is_told_and_the_others_go_on() {
     let place = place();
-    limited(&place, "-n 64", None, "data").exits(0);
+    limited(&place, "-n 64", None, "data");
     each_is_told(&place, "data", "Too many open files");
 }
 
@@ -73,7 +80,7 @@ fn a_run_for_which_no_process_is_left_is_told_and_the_others_go_on() {
     }
     fs::create_dir(place.path("home")).unwrap();
     chown(place.path("home"), Some(alone.uid), Some(alone.gid)).unwrap();
-    limited(&place, "-u 60", Some(alone), "home/data").exits(0);
+    limited(&place, "-u 60", Some(alone), "home/data");
     each_is_told(&place, "home/data", "Resource temporarily unavailable");
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Place, json_lines, without_source};
+use super::{Embedded, Log, Place, Running, all_of, json_lines, without_source};
 
 /// `counter` and `slow` print something new each time; `slow` is often hit while it runs. `list` is compared line by line,
 /// `content` changes when the test changes it, `steady` never, `held` may fire once in two seconds.
@@ -117,6 +117,19 @@ struct Run {
 }
 
 impl Ledger {
+    /// Of a place where nothing runs any more: what was collected is judged to its end, the state is sound, and the books hold.
+    /// `outputs` and `alerts` have followed from the beginning; what they saw is given back.
+    #[track_caller]
+    pub fn close(place: &Place, outputs: Running, alerts: Running) -> (Ledger, String, String) {
+        Embedded.judge(place, &["--rules", "rules.xml"]);
+        Embedded.tripline(place, &["state", "verify"]).exits(0);
+        let (history, alerts) = (all_of(place, "outputs", outputs), all_of(place, "alerts", alerts));
+        let ledger = Ledger::read(&history);
+        println!("{ledger}; {} alerts", alerts.lines().count());
+        ledger.holds(place, &history, &alerts);
+        (ledger, history, alerts)
+    }
+
     /// From the history that the log gives. A collector that was killed before it knew that a run is published publishes
     /// it again: such a copy must be equal.
     pub fn read(history: &str) -> Ledger {
