@@ -195,6 +195,8 @@ fn write_ahead_log(dir: &Path) -> PathBuf {
     logs.pop().expect("there is a write-ahead log")
 }
 
+/// As the disk is found after a power failure. The log is open: what it puts in the place of another file may vanish between
+/// the look at the directory and the copy.
 fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -202,7 +204,10 @@ fn copy_dir(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         match entry.file_type().unwrap().is_dir() {
             true => copy_dir(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
+            false => match fs::copy(entry.path(), target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            },
         }
     }
 }
