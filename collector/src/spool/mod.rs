@@ -77,9 +77,6 @@ const FORMAT_VERSION: u32 = 2;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// A batch for the log has at most this many records.
 const BATCH_RECORDS_MAX: usize = 500;
-/// On a full disk a segment of this size in bytes is exchanged for a new one when all of it is published.
-const WORTH_FREEING_BYTES: u64 = 64 * 1024;
-
 /// What is known of a run before it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
@@ -457,30 +454,13 @@ impl Spool {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), SpoolError> {
-        if self.active.len >= self.segment_bytes {
-            self.rotate()?;
-        }
-        match self.write(entry) {
-            // Its runs take room for nothing: the next segment lets them go, and begins with little.
-            Err(full) if full.is_disk_full() && self.is_worth_little() => match self.rotate() {
-                Ok(()) => self.write(entry),
-                Err(error) if error.is_disk_full() => Err(full),
-                Err(error) => Err(error),
-            },
-            written => written,
-        }
-    }
-
-    /// Whether all runs of a segment that has grown are published.
-    fn is_worth_little(&self) -> bool {
-        self.active.len >= WORTH_FREEING_BYTES && self.active.last_sequence <= self.published
-    }
-
-    fn write(&mut self, entry: &Entry) -> Result<(), SpoolError> {
         #[cfg(test)]
         if self.disk_full.load(std::sync::atomic::Ordering::SeqCst) {
             let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
             return Err(SpoolError::Io { what: "write to", path: self.active.path.clone(), source });
+        }
+        if self.active.len >= self.segment_bytes {
+            self.rotate()?;
         }
         self.active.append(entry)
     }

@@ -380,31 +380,6 @@ fn a_full_disk_changes_nothing_and_work_goes_on_when_there_is_room() {
     assert_eq!(runs(&spool.next_batch().unwrap()), [(1, b"1".to_vec()), (2, b"2".to_vec())]);
 }
 
-#[test]
-fn on_a_full_disk_what_is_published_gives_its_room_back_and_what_is_not_stays() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(dir.path(), 64 * SPOOL_BYTES_MIN).unwrap().0;
-    let big = "x".repeat(WORTH_FREEING_BYTES as usize);
-    let under_way = spool.begin(&intent("under way")).unwrap();
-    run(&mut spool, "a", big);
-    let full = |spool: &mut Spool| {
-        spool.disk_full.store(true, Ordering::SeqCst);
-        assert!(spool.begin(&intent("b")).unwrap_err().is_disk_full());
-        spool.disk_full.store(false, Ordering::SeqCst);
-    };
-    full(&mut spool);
-    assert!(spool.bytes() > WORTH_FREEING_BYTES, "nobody has read it");
-    drain(&mut spool);
-    full(&mut spool);
-    assert!(spool.bytes() < WORTH_FREEING_BYTES, "{} bytes", spool.bytes());
-    let segment = spool.active.number;
-    full(&mut spool);
-    assert_eq!(spool.active.number, segment, "there is nothing more to give back");
-    assert_eq!(spool.end(under_way, &end("2")).unwrap().sequence, 2);
-    spool.sync().unwrap();
-    assert_eq!(runs(&spool.next_batch().unwrap()), [(2, b"2".to_vec())]);
-}
-
 /// What a processor sees of a spool: it drops what is not above the last number.
 #[derive(Clone, Default)]
 struct Ledger {
