@@ -26,9 +26,14 @@ claim_target() {
     echo "$PWD" >"$mark"
 }
 header() { echo "#include <$1>" | cc -E -; }
+# The C library that bindgen loads, not libclang-cpp, which compilers bring along without it.
 libclang() {
-    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' ||
-        compgen -G '/usr/lib/*/libclang*.so*' || compgen -G '/usr/lib64/libclang*.so*'
+    local at
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    for at in '/usr/lib/llvm-*/lib' '/usr/lib/*' /usr/lib64 /usr/lib '/usr/local/lib*'; do
+        compgen -G "$at/libclang.so*" || compgen -G "$at/libclang-[0-9]*.so*" && return
+    done
+    return 1
 }
 
 case "${1:-build}" in
