@@ -1,4 +1,5 @@
-//! The examples of the documentation are true: rules compile and take a line, rule tests pass, commands can be typed.
+//! The examples of the documentation are true: rules compile and take a line, rule tests pass, commands can be typed, histories are
+//! read.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,6 +8,7 @@ use assert_cmd::Command;
 use tripline_engine::lint::LintInputs;
 use tripline_engine::load::{check_and_lint, element_names, list_names};
 use tripline_engine::{CompileInputs, Orphans, Settings, Severity, SourceFile, finding};
+use tripline_schemas::history::{HistoryBody, HistoryReader};
 
 /// A fenced block of a Markdown file.
 struct Block {
@@ -206,4 +208,19 @@ fn every_command_of_the_operating_page_works_in_its_order() {
         }
     }
     assert!(typed >= 18, "{typed} lines were typed");
+}
+
+/// What the pages show as lines of a history can be read as such.
+#[test]
+fn every_line_of_a_history_on_the_pages_can_be_read() {
+    let mut kinds = BTreeSet::new();
+    for page in ["operating.md", "rules.md"] {
+        for block in blocks(page).into_iter().filter(|block| block.language == "json") {
+            for record in HistoryReader::new(block.text.as_bytes()) {
+                let record = record.unwrap_or_else(|error| panic!("docs/{page}, line {}: {error}", block.line));
+                kinds.insert(matches!(record.body, HistoryBody::Log(_)));
+            }
+        }
+    }
+    assert_eq!(kinds, BTreeSet::from([false, true]), "a run and a log line are shown");
 }

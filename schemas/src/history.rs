@@ -3,7 +3,8 @@
 //! One object a line, see [`HistoryLine`]. A line is one of
 //!
 //! * a run: `agent`, `command`, `time`, and `output` or `output_base64`; everything else has a default;
-//! * a log line that is no command's output: `agent`, `time`, and `log` or `log_base64`;
+//! * a log line that is no command's output: `agent`, `time`, and `log` or `log_base64`; `location`, or `command` as in a
+//!   run, says where it came from;
 //! * a gap or a control event: `gap` or `control` with the record's JSON.
 //!
 //! [`HistoryReader`] reads them, [`HistoryRecord::to_line`] writes them; a run comes back byte for byte. Compressed
@@ -47,7 +48,7 @@ pub struct HistoryLine {
     /// The agent's address, when it has one configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Of a run: the command's alias, or its command line.
+    /// Of a run: the command's alias, or its command line. Of a log line: another name for `location`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// Of a run: what was executed; `command` when absent.
@@ -357,11 +358,13 @@ impl HistoryLine {
     }
 
     fn into_log(self, text: Vec<u8>) -> Result<HistoryRecord, HistoryErrorKind> {
-        self.refuse("a log line", &[("command", self.command.is_some())])?;
         self.refuse_run_facts("a log line")?;
+        if self.location.is_some() && self.command.is_some() {
+            return Err(HistoryErrorKind::Conflict("location", "command"));
+        }
         let agent = self.agent.ok_or(HistoryErrorKind::Missing("agent"))?;
         let time = checked("time", self.time)?.ok_or(HistoryErrorKind::Missing("time"))?;
-        let location = self.location.unwrap_or_else(|| DEFAULT_LOCATION.to_owned());
+        let location = self.location.or(self.command).unwrap_or_else(|| DEFAULT_LOCATION.to_owned());
         let key = Key::new(agent, location).map_err(HistoryErrorKind::Key)?;
         let append_time = checked("append_time", self.append_time)?.unwrap_or(time);
         let log = HistoryLog { key, address: self.address, time, text };

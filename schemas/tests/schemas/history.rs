@@ -127,7 +127,7 @@ fn byte_order_marks_blank_lines_and_windows_line_ends_are_no_trouble() {
 }
 
 #[test]
-fn a_log_line_has_a_location() {
+fn a_log_line_has_a_location_also_under_the_name_of_a_runs_command() {
     let line = r#"{"agent":"web-1","time":"2025-08-14T13:52:16Z","log":"x"}"#;
     let local = read(line);
     let remote = read(&line.replace("\"log\"", r#""address":"192.0.2.10","location":"C:\\log.txt","log""#));
@@ -137,6 +137,9 @@ fn a_log_line_has_a_location() {
     };
     assert_eq!(location(&local), "web-1->log");
     assert_eq!(location(&remote), r"(web-1) 192.0.2.10->C\\log.txt");
+    // A line of a run in which `output` has become `log`.
+    let like_a_run = read(&line.replace("\"log\"", r#""command":"/var/log/auth.log","log""#));
+    assert_eq!(location(&like_a_run), "web-1->/var/log/auth.log");
 }
 
 #[test]
@@ -166,7 +169,10 @@ fn errors_say_what_is_wrong_and_where() {
         &format!(r#"{{"agent":"a","command":"c",{time},"output":"","log":""}}"#),
         "`output` and `log` exclude each other: leave one out",
     );
-    check(&format!(r#"{{"agent":"a","command":"c",{time},"log":""}}"#), "`command` does not belong to a log line");
+    check(
+        &format!(r#"{{"agent":"a","command":"c","location":"x",{time},"log":""}}"#),
+        "`location` and `command` exclude each other: leave one out",
+    );
     check(&format!(r#"{{"agent":"a",{time},"log":"","alias":"x"}}"#), "`alias` does not belong to a log line");
     check(
         &format!(r#"{{"agent":"a","command":"c","location":"x",{time},"output":""}}"#),
