@@ -30,7 +30,7 @@ struct Counting {
     frequency: usize,
     timeframe: i64,
     what: What,
-    options: Vec<Opt>,
+    options: Vec<&'static Opt>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -40,26 +40,53 @@ enum What {
     Regex(&'static str),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Opt {
-    SameUser,
-    SameIp,
-    SameLocation,
-    OtherIp,
-    OtherId,
-    OtherAgent,
+/// An element that compares a field of the current event with that of an earlier one.
+#[derive(Debug, PartialEq)]
+struct Opt {
+    element: &'static str,
+    /// Whether the two must be equal, or else differ.
+    same: bool,
+    field: Field,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Field {
+    User,
+    Ip,
+    Id,
+    SourcePort,
+    DestinationPort,
+    Url,
+    /// Agent and place.
+    Location,
+    Agent,
+}
+
+const OPTS: [Opt; 12] = [
+    Opt { element: "<same_user />", same: true, field: Field::User },
+    Opt { element: "<same_source_ip />", same: true, field: Field::Ip },
+    Opt { element: "<same_id />", same: true, field: Field::Id },
+    Opt { element: "<same_src_port />", same: true, field: Field::SourcePort },
+    Opt { element: "<same_dst_port />", same: true, field: Field::DestinationPort },
+    Opt { element: "<same_location />", same: true, field: Field::Location },
+    Opt { element: "<different_srcip />", same: false, field: Field::Ip },
+    Opt { element: "<different_url />", same: false, field: Field::Url },
+    Opt { element: "<not_same_source_ip />", same: false, field: Field::Ip },
+    Opt { element: "<not_same_user />", same: false, field: Field::User },
+    Opt { element: "<not_same_id />", same: false, field: Field::Id },
+    Opt { element: "<not_same_agent />", same: false, field: Field::Agent },
+];
+
 impl Opt {
-    fn element(self) -> &'static str {
-        match self {
-            Opt::SameUser => "<same_user />",
-            Opt::SameIp => "<same_source_ip />",
-            Opt::SameLocation => "<same_location />",
-            Opt::OtherIp => "<different_srcip />",
-            Opt::OtherId => "<not_same_id />",
-            Opt::OtherAgent => "<not_same_agent />",
-        }
+    /// Whether the two ask for opposites.
+    fn contradicts(&self, other: &Opt) -> bool {
+        let place = |field| matches!(field, Field::Location | Field::Agent);
+        self.same != other.same && (self.field == other.field || place(self.field) && place(other.field))
+    }
+
+    fn holds(&self, now: &Happening, then: &Happening) -> bool {
+        let (now, then) = (now.field(self.field), then.field(self.field));
+        !now.is_empty() && !then.is_empty() && (now == then) == self.same
     }
 }
 
@@ -71,6 +98,8 @@ struct Happening {
     user: &'static str,
     ip: &'static str,
     id: &'static str,
+    ports: (&'static str, &'static str),
+    url: &'static str,
     word: &'static str,
 }
 
@@ -79,7 +108,22 @@ impl Happening {
         if self.user.is_empty() {
             return format!("app nobody {}", self.word);
         }
-        format!("app: user={} ip={} id={} {}", self.user, self.ip, self.id, self.word)
+        let Happening { user, ip, id, ports: (from, to), url, word, .. } = self;
+        format!("app: user={user} ip={ip} id={id} from={from} to={to} url={url} {word}")
+    }
+
+    fn field(&self, field: Field) -> String {
+        let text = match field {
+            Field::User => self.user,
+            Field::Ip => self.ip,
+            Field::Id => self.id,
+            Field::SourcePort => self.ports.0,
+            Field::DestinationPort => self.ports.1,
+            Field::Url => self.url,
+            Field::Agent => self.key.0,
+            Field::Location => return format!("{} {}", self.key.0, self.key.1),
+        };
+        text.to_owned()
     }
 }
 
@@ -138,20 +182,20 @@ impl ByHand<'_> {
     fn counted(&mut self, rule: usize, event: &Happening, mark: &mut u32) -> bool {
         let Some(counting) = &self.rules[rule].counts else { return true };
         let level = rank(&self.rules[rule]);
-        let has = |opt| counting.options.contains(&opt);
         // All that the rule counts, the newest last, and of these what is still remembered.
-        let here = |past: &Past| !has(Opt::SameLocation) || past.event.key == event.key;
+        let here = |past: &Past| !has_location(counting) || past.event.key == event.key;
         let mut known: Vec<usize> = (0..self.past.len())
             .filter(|past| here(&self.past[*past]) && self.is_counted(rule, counting.what, &self.past[*past]))
             .collect();
         let remembered = self.remembered(rule, counting);
         known.drain(..known.len().saturating_sub(remembered));
         // Of the same user and so on, near in time, the latest first.
+        let holds = |same: bool, past: &Past| {
+            counting.options.iter().filter(|opt| opt.same == same).all(|opt| opt.holds(event, &past.event))
+        };
         known.retain(|past| {
-            let past = &self.past[*past].event;
-            (past.at - event.at).abs() <= counting.timeframe
-                && (!has(Opt::SameUser) || !event.user.is_empty() && past.user == event.user)
-                && (!has(Opt::SameIp) || !event.ip.is_empty() && past.ip == event.ip)
+            let past = &self.past[*past];
+            (past.event.at - event.at).abs() <= counting.timeframe && holds(true, past)
         });
         known.sort_by_key(|past| (self.past[*past].event.at, *past));
         known.reverse();
@@ -159,13 +203,7 @@ impl ByHand<'_> {
         if let Some(used) = known.iter().position(|past| self.past[*past].used >= level) {
             known.truncate(used);
         }
-        known.retain(|past| {
-            let past = &self.past[*past].event;
-            let differs = |now: &str, then: &str| !now.is_empty() && !then.is_empty() && now != then;
-            (!has(Opt::OtherIp) || differs(event.ip, past.ip))
-                && (!has(Opt::OtherId) || differs(event.id, past.id))
-                && (!has(Opt::OtherAgent) || differs(event.key.0, past.key.0))
-        });
+        known.retain(|past| holds(false, &self.past[*past]));
         let needed = counting.frequency + 1;
         for first in 0..known.len() {
             let Some(row) = known.get(first..first + needed) else { return false };
@@ -197,20 +235,24 @@ impl ByHand<'_> {
     /// How many events of what a rule counts are remembered: 128, or 8192 of an expression; but twice what is needed
     /// when all of them count. Rules that count the same share them.
     fn remembered(&self, rule: usize, counting: &Counting) -> usize {
-        let same_location = |counting: &Counting| counting.options.contains(&Opt::SameLocation);
         let shares = |other: &Counting| match counting.what {
-            What::Sid(_) => other.what == counting.what && same_location(other) == same_location(counting),
+            What::Sid(_) => other.what == counting.what && has_location(other) == has_location(counting),
             What::Group(_) | What::Regex(_) => false,
         };
         let limit = |counting: &Counting| {
             let most = if matches!(counting.what, What::Regex(_)) { 8192 } else { 128 };
-            let all = counting.options.iter().all(|opt| *opt == Opt::SameLocation);
+            let all = counting.options.iter().all(|opt| opt.same && opt.field == Field::Location);
             if all { most.min(2 * (counting.frequency + 1)) } else { most }
         };
         let own = self.rules[rule].counts.as_ref().map_or(0, limit);
         let others = self.rules.iter().filter_map(|rule| rule.counts.as_ref()).filter(|other| shares(other)).map(limit);
         others.fold(own, usize::max)
     }
+}
+
+/// Whether it counts each agent and place by itself.
+fn has_location(counting: &Counting) -> bool {
+    counting.options.iter().any(|opt| opt.same && opt.field == Field::Location)
 }
 
 fn rank(rule: &Plain) -> u32 {
@@ -243,14 +285,11 @@ fn some_rules(random: &mut Random) -> Vec<Plain> {
             3..5 => What::Group(["bad", "good"][random.below(2) as usize]),
             _ => What::Regex(["alpha", "ip=1", "app", "eve"][random.below(4) as usize]),
         };
-        let all = [Opt::SameUser, Opt::SameIp, Opt::SameLocation, Opt::OtherIp, Opt::OtherId, Opt::OtherAgent];
-        let mut options: Vec<_> = all.into_iter().filter(|_| random.one_in(5)).collect();
-        // These contradict others.
-        if options.contains(&Opt::SameIp) {
-            options.retain(|opt| *opt != Opt::OtherIp);
-        }
-        if options.contains(&Opt::SameLocation) {
-            options.retain(|opt| *opt != Opt::OtherAgent);
+        let mut options: Vec<&Opt> = Vec::new();
+        for opt in &OPTS {
+            if random.one_in(9) && !options.iter().any(|other| opt.contradicts(other)) {
+                options.push(opt);
+            }
         }
         let counting = Counting {
             frequency: random.below(5) as usize,
@@ -294,12 +333,13 @@ fn compiled(rules: &[Plain]) -> RuleSet {
                 What::Group(group) => format!("<if_matched_group>{group}</if_matched_group>"),
                 What::Regex(text) => format!("<if_matched_regex>{text}</if_matched_regex>"),
             };
-            counting.options.iter().for_each(|opt| xml += opt.element());
+            counting.options.iter().for_each(|opt| xml += opt.element);
         }
         xml += "</rule></group>\n";
     }
     let decoders = r#"<decoder name="app"><prematch>^app: </prematch>
-        <regex offset="after_prematch">^user=(\S+) ip=(\S+) id=(\S+)</regex><order>user, srcip, id</order></decoder>"#;
+        <regex offset="after_prematch">^user=(\S+) ip=(\S+) id=(\S+) from=(\S+) to=(\S+) url=(\S+)</regex>
+        <order>user, srcip, id, srcport, dstport, url</order></decoder>"#;
     let source = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.as_bytes().to_vec() };
     let inputs = CompileInputs {
         rules: vec![source("test.xml", &xml)],
@@ -323,6 +363,8 @@ fn some_events(random: &mut Random) -> Vec<Happening> {
             user: if nobody { "" } else { pick(random, &["bob", "eve"]) },
             ip: if nobody { "" } else { pick(random, &["10", "11", "20"]) },
             id: if nobody { "" } else { pick(random, &["1", "2"]) },
+            ports: if nobody { ("", "") } else { (pick(random, &["3", "4"]), pick(random, &["5", "6"])) },
+            url: if nobody { "" } else { pick(random, &["/x", "/y"]) },
             word: pick(random, &["alpha", "beta", "gamma", "delta"]),
         }
     });
