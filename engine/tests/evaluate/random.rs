@@ -19,10 +19,11 @@ impl Random {
     }
 }
 
-/// The seeds to try: `TRIPLINE_TEST_SEED` alone, or the first `count`.
-pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("TRIPLINE_TEST_SEED") {
-        Ok(seed) => vec![seed.parse().expect("TRIPLINE_TEST_SEED is a number")],
-        Err(_) => (0..count).collect(),
+/// The seeds to try: `TRIPLINE_TEST_SEED` alone, or the first `few`, or as many as `TRIPLINE_SEEDS` says.
+pub fn seeds(few: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().map(|text: String| text.parse().expect("a number"));
+    match number("TRIPLINE_TEST_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("TRIPLINE_SEEDS").unwrap_or(few)).collect(),
     }
 }
