@@ -100,6 +100,9 @@ codes! {
     SETTINGS_ERROR = "TL0021" Error, "the settings can't be used",
         "With settings that can't be read nothing starts. The rules that they name, and the time zone, are not known then: only what flags name is looked at.",
         "Correct the line of `tripline.toml`, or the variable of the environment.";
+    SHOWN_NOT_UTF8 = "TL0022" Warning, "a text that is only shown is not UTF-8",
+        "Files of another encoding, such as Latin-1, are read byte by byte. Nothing is compared with such a text, so the rule is loaded; alerts show U+FFFD in place of what is no character.",
+        "Save the file as UTF-8.";
 
     // Ids
     DUPLICATE_ID = "TL0101" Error, "two rules have one id",

@@ -186,13 +186,16 @@ impl Reader<'_> {
             self.only_text(element);
         }
         self.only_attributes(element, attributes, &[], rule);
-        if !TEXTS_FOR_PEOPLE.contains(&element.name.as_str()) {
-            checks::entities(element, self.file, rule, self.findings);
-        }
         let owner = format!("`{}`", element.name);
+        let text = if TEXTS_FOR_PEOPLE.contains(&element.name.as_str()) {
+            self.texts.take_shown(&element.texts, element.tag, &owner, self.findings)
+        } else {
+            checks::entities(element, self.file, rule, self.findings);
+            self.texts.take(&element.texts, element.tag, &owner, self.findings)
+        };
         Occurrence {
             element,
-            text: self.texts.take(&element.texts, element.tag, &owner, self.findings),
+            text,
             attributes: element.attributes.iter().map(|attribute| self.attribute(attribute)).collect(),
             nested: if nested.is_empty() { Vec::new() } else { self.nested(element, nested, rule) },
         }

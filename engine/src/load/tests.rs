@@ -172,6 +172,20 @@ fn texts_are_kept_as_written_but_for_the_first_line_break_of_a_description() {
 }
 
 #[test]
+fn a_text_of_another_encoding_that_is_only_shown_refuses_no_rule() {
+    let var = "<var name=\"DISK\">df -P</var>";
+    let text = format!("{var}{}", group(&[rule(100_100, "level=\"5\"", "<match>x</match><info>? $DISK?</info>")]))
+        .replace("D.", "Ger?t: $DISK");
+    let latin_1 = text.bytes().map(|byte| if byte == b'?' { 0xe4 } else { byte }).collect();
+    let file = SourceFile { name: "0.xml".to_owned(), text: latin_1 };
+    let checked = check(&[file], &Settings::default(), Orphans::Error);
+    let findings: Vec<_> = checked.findings.iter().map(|finding| (finding.code, finding.severity)).collect();
+    assert_eq!(findings, [("TL0022", Severity::Warning), ("TL0022", Severity::Warning)]);
+    let rules = checked.rules.expect("no errors");
+    assert_eq!(of(&rules, 100_100).description.as_deref(), Some("Ger\u{FFFD}t: df -P"));
+}
+
+#[test]
 fn options_override_levels_and_later_ones_win() {
     let check = |level: u32, options: &[&str]| {
         let options: String = options.iter().map(|option| format!("<options>{option}</options>")).collect();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::finding::codes::Code;
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::source::Span;
 
@@ -126,23 +127,40 @@ impl<'a> Texts<'a> {
     /// The text at these spans, which are those of one element or attribute. `owner` is what messages call it, and
     /// `place` the place to show when there is no text.
     pub fn take(&self, spans: &[Span], place: Span, owner: &str, findings: &mut Findings) -> Text {
+        self.read(spans, place, owner, &codes::NOT_UTF8, findings)
+    }
+
+    /// The same for a text that is only shown to people: what is no character in it is shown as U+FFFD.
+    pub fn take_shown(&self, spans: &[Span], place: Span, owner: &str, findings: &mut Findings) -> Text {
+        self.read(spans, place, owner, &codes::SHOWN_NOT_UTF8, findings)
+    }
+
+    /// `not_utf8` is what to say of bytes that are not UTF-8.
+    fn read(&self, spans: &[Span], place: Span, owner: &str, not_utf8: &Code, findings: &mut Findings) -> Text {
         let mut text = Text::default();
         text.push("", place, false);
         let mut length = 0;
+        let mut told = false;
         for span in spans {
             let bytes = &self.file[span.start as usize..span.end as usize];
             length += bytes.len();
-            match std::str::from_utf8(bytes) {
-                Ok(part) => self.put_in_variables(part, *span, &mut text, findings),
-                Err(error) => {
-                    let at = span.start + error.valid_up_to() as u32;
-                    let length = error.error_len().unwrap_or(bytes.len() - error.valid_up_to()) as u32;
+            let mut at = span.start;
+            for chunk in bytes.utf8_chunks() {
+                let (valid, invalid) = (chunk.valid(), chunk.invalid());
+                let end = at + valid.len() as u32;
+                self.put_in_variables(valid, Span { start: at, end, ..*span }, &mut text, findings);
+                at = end + invalid.len() as u32;
+                if invalid.is_empty() {
+                    continue;
+                }
+                let here = Span { start: end, end: at, ..*span };
+                text.push("\u{FFFD}", here, false);
+                if !std::mem::replace(&mut told, true) {
                     findings.push(
-                        Finding::new(&codes::NOT_UTF8, format!("{owner} is not UTF-8"))
-                            .at(Span { start: at, end: at + length, ..*span }, "this is no character of UTF-8")
+                        Finding::new(not_utf8, format!("{owner} is not UTF-8"))
+                            .at(here, "this is no character of UTF-8")
                             .help("save the file as UTF-8".to_owned()),
                     );
-                    text.push(&String::from_utf8_lossy(bytes), *span, false);
                 }
             }
         }
