@@ -20,5 +20,6 @@ mod random;
 mod run_facts;
 mod seed;
 mod store;
+mod tree;
 mod wishes;
 mod world;
