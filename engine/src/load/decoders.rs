@@ -1,12 +1,14 @@
 //! From decoder files to decoders.
 
+mod fields;
+
 use std::sync::LazyLock;
 
 use super::budget::Budget;
 use super::checks;
 use super::dialect::{self, Dialect};
 use super::text::{Text, Texts};
-use crate::decoder::{Decoder, Decoders, Expression, Extract, Field, FirstSeen, KnownField};
+use crate::decoder::{Decoder, Decoders, Expression, Extract, Field};
 use crate::decoder::{Offset, Prematch, ProgramPattern, Top};
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::line::DECODER_OSSEC;
@@ -17,9 +19,6 @@ use crate::xml::{self, Element};
 
 /// One text of a decoder file must be shorter than this, in bytes.
 const TEXT_BYTES_LIMIT: usize = 8192;
-
-/// The most fields that an `order` may name, as in OSSEC.
-const ORDER_FIELDS_MAX: usize = 256;
 
 /// The elements of a `<decoder>`, and their attributes.
 const ELEMENTS: &[(&str, &[&str])] = &[
@@ -555,74 +554,6 @@ impl Reader<'_> {
             })
             .ok()
     }
-
-    fn order(&mut self, part: &Part) -> Vec<Field> {
-        let fields: Vec<Field> = pieces(&part.text).map(|(name, _)| Field::of_name(name)).collect();
-        if fields.len() > ORDER_FIELDS_MAX {
-            let message = format!("`order` names {} fields, more than {ORDER_FIELDS_MAX}", fields.len());
-            self.findings.push(Finding::new(&codes::BAD_DECODER, message).at(part.tag, ""));
-        }
-        for (name, span) in pieces(&part.text) {
-            if name.is_empty() {
-                self.findings.push(
-                    Finding::new(&codes::VALUE_IGNORED, "`order` has a field without a name")
-                        .at(span, "what its group captures is lost")
-                        .help("remove the comma".to_owned()),
-                );
-            }
-        }
-        fields
-    }
-
-    /// Fields are searched as parts of the names, as in OSSEC.
-    fn first_seen(&mut self, part: &Part) -> FirstSeen {
-        const WORDS: [(&str, KnownField); 9] = [
-            // Before `user`, which is a part of it: OSSEC finds that first, and so never looks at `srcuser`.
-            ("srcuser", KnownField::SrcUser),
-            ("user", KnownField::DstUser),
-            ("srcip", KnownField::SrcIp),
-            ("dstip", KnownField::DstIp),
-            ("id", KnownField::Id),
-            ("extra_data", KnownField::ExtraData),
-            ("data", KnownField::ExtraData),
-            ("system_name", KnownField::SystemName),
-            ("filename", KnownField::Filename),
-        ];
-        let mut fts = FirstSeen::default();
-        for (name, span) in pieces(&part.text) {
-            if name.contains("location") {
-                fts.location = true;
-            } else if let Some((_, field)) = WORDS.iter().find(|(word, _)| name.contains(word)) {
-                if !fts.fields.contains(field) {
-                    fts.fields.push(*field);
-                }
-            } else if !name.contains("name") {
-                let allowed = WORDS.iter().map(|(word, _)| *word).chain(["location", "name"]);
-                let text = part.text.value.as_str();
-                let near = super::suggest(name, allowed).map(|near| format!("did you mean `{near}`?"));
-                self.findings.push(
-                    Finding::new(&codes::BAD_VALUE, format!("`fts` can't have `{}`", shown(name)))
-                        .at(span, if text.is_empty() { "expected a field" } else { "no field of `fts`" })
-                        .help(
-                            near.or(Some(
-                                "fields: user, srcuser, srcip, dstip, id, location, extra_data, system_name, name"
-                                    .to_owned(),
-                            )),
-                        ),
-                );
-            }
-        }
-        fts
-    }
-}
-
-/// The parts of a list with commas, without the spaces around them, and where each stands.
-fn pieces(text: &Text) -> impl Iterator<Item = (&str, Span)> {
-    text.value.split(',').map(move |piece| {
-        let piece = piece.trim();
-        let start = piece.as_ptr() as usize - text.value.as_ptr() as usize;
-        (piece, text.span_of(start..start + piece.len()))
-    })
 }
 
 fn none_of(name: &str, text: &Text, allowed: impl Iterator<Item = &'static str> + Clone) -> Finding {
