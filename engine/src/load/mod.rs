@@ -225,7 +225,8 @@ fn no_rules(files: &[SourceFile]) -> Finding {
     Finding::new(&codes::NO_RULES, message).help("name the directory or files that hold the rules".to_owned())
 }
 
-/// The known word that is most like the given one, when one is near enough.
+/// The known word that is most like the given one, when one is near enough: in its letters, or with the same end behind a
+/// `_`.
 fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const NEAR_ENOUGH: f64 = 0.84;
     // Words of a user can have any length; no known one is long.
@@ -233,7 +234,11 @@ fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         return None;
     }
     let word = word.to_ascii_lowercase();
-    let rated = known.map(|known| (strsim::jaro_winkler(&word, known), known));
+    let rated = known.map(|known| {
+        let rating = strsim::jaro_winkler(&word, known);
+        let is_its_end = known.strip_suffix(&*word).is_some_and(|before| before.ends_with('_'));
+        (if is_its_end { rating.max(NEAR_ENOUGH) } else { rating }, known)
+    });
     let (rating, best) = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (rating >= NEAR_ENOUGH).then_some(best)
 }

@@ -342,6 +342,21 @@ fn a_rule_says_where_it_stands_and_what_it_is() {
 }
 
 #[test]
+fn a_name_is_meant_that_is_alike_or_ends_alike() {
+    let meant = |word| suggest(word, element_names());
+    for (word, name) in [
+        ("mtach", "match"),
+        ("exit_code", "run_exit_code"),
+        ("Duration", "run_duration"),
+        ("output_size", "run_output_size"),
+        ("late", "run_late"),
+    ] {
+        assert_eq!(meant(word), Some(name), "{word}");
+    }
+    assert_eq!((meant(""), meant("code_exit"), meant("xyz")), (None, None, None));
+}
+
+#[test]
 fn every_element_of_the_table_stands_in_it_once() {
     let mut names: Vec<_> = elements::ELEMENTS.iter().map(|kind| kind.name).collect();
     names.sort_unstable();
