@@ -1,26 +1,53 @@
-//! The conformance vectors, when they are at hand: `TRIPLINE_SHARED` names the directory that holds `conformance/`.
+//! The conformance cases: those of the project, and the recorded ones when they are at hand (`TRIPLINE_SHARED` names the
+//! directory that holds `conformance/`).
 
 #![allow(clippy::disallowed_methods, reason = "the recorded vectors are read from where the environment says")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tripline_engine::vectors::{self, Standing};
+use tripline_engine::vectors::{self, CaseReport, Standing};
 
-/// The recorded files, when they are at hand, each with its name without the ending.
-fn recorded() -> Option<Vec<(String, PathBuf)>> {
-    let Some(shared) = std::env::var_os("TRIPLINE_SHARED") else {
-        eprintln!("TRIPLINE_SHARED is not set: only the project's own cases are tried");
-        return None;
-    };
-    let entries = std::fs::read_dir(Path::new(&shared).join("conformance")).expect("a directory of vectors");
+/// The files of cases in a directory, each with its name without the ending.
+fn files(directory: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(directory).expect("a directory of cases");
     let paths = entries.map(|entry| entry.expect("a directory entry").path());
     let mut files: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| (path.file_stem().expect("a file name").to_string_lossy().into_owned(), path))
         .collect();
     files.sort();
-    Some(files)
+    files
+}
+
+fn run(path: &Path) -> Vec<CaseReport> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    vectors::run(&text).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()))
+}
+
+/// The recorded files, when they are at hand.
+fn recorded() -> Option<Vec<(String, PathBuf)>> {
+    let Some(shared) = std::env::var_os("TRIPLINE_SHARED") else {
+        eprintln!("TRIPLINE_SHARED is not set: only the project's own cases are tried");
+        return None;
+    };
+    Some(files(&Path::new(&shared).join("conformance")))
+}
+
+#[test]
+fn the_cases_of_the_project_hold() {
+    let own = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/own"));
+    let mut names = BTreeSet::new();
+    let mut failures = Vec::new();
+    for (file, path) in &own {
+        for report in run(path) {
+            let name = format!("{file} :: {}", report.name);
+            failures.extend(report.differences().map(|what| format!("{name}: {what}")));
+            assert!(names.insert(name.clone()), "{name} is there twice");
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert!(names.len() > 400, "{} cases", names.len());
 }
 
 #[test]
@@ -29,8 +56,7 @@ fn the_recorded_vectors_hold_but_for_those_that_differ_on_purpose() {
     let mut failures = Vec::new();
     let mut on_purpose = BTreeSet::new();
     for (name, path) in files {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let reports = vectors::run(&text).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+        let reports = run(&path);
         eprintln!("{name}: {} cases", reports.len());
         for (report, standing) in reports.iter().zip(vectors::judge(&name, &reports)) {
             match standing {
