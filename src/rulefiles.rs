@@ -483,6 +483,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_engine_knows_the_ids_of_the_shipped_rules() {
+        let files: Vec<_> = shipped(Shipped::All).collect();
+        let rules = load::compile(&files, &tripline_engine::Settings::default()).expect("rules without errors");
+        let mut ids: Vec<u32> =
+            rules.rules().filter(|rule| rule.span.file != Span::BUILT_IN).map(|rule| rule.id).collect();
+        ids.sort();
+        assert_eq!(ids, load::SHIPPED_IDS.into_iter().flatten().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_decoder_file_is_known_by_its_first_element() {
         for (text, is_one) in [
             ("<decoder name=\"a\">", true),

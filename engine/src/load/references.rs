@@ -51,7 +51,7 @@ pub(super) fn resolve(drafts: &mut [Draft], decoders: &Loaded, lists: &Lists, fi
                     Finding::new(&codes::UNKNOWN_LIST, format!("there is no list `{}`", shown(&lookup.name)))
                         .at(lookup.span, "the rule never holds")
                         .rule(draft.id)
-                        .help(near.or(Some("load the list under the name that the rule gives it".to_owned()))),
+                        .help(near),
                 );
             }
         }
