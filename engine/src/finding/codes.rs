@@ -127,7 +127,7 @@ codes! {
     // References
     MISSING_PARENT = "TL0201" Error, "`if_sid` refers to a rule that does not exist",
         "The rule would hang nowhere and never be tried.",
-        "Correct the id, or load the file that holds the parent. With `--orphans=warn` such rules are set aside.";
+        "Correct the id, or load the file that holds the parent: an OSSEC installation brings its own rules with `--ossec-conf`. With `--orphans=warn` such rules are set aside.";
     CYCLE = "TL0202" Error, "rules are each other's parents",
         "A rule is tried after its parent holds; in a circle none is ever tried.",
         "Remove one `if_sid` of the circle.";

@@ -264,7 +264,11 @@ fn nothing_to_overwrite(id: u32, draft: &Draft, later: Option<&Span>, rules: &Lo
             let known: Vec<_> = rules.by_id.keys().map(u32::to_string).collect();
             let mut near: Vec<_> = known.iter().filter(|other| is_slip(&id.to_string(), other)).collect();
             near.sort();
-            finding.help(shipped_help(id).or(near.first().map(|near| format!("did you mean `{near}`?"))))
+            finding.help(
+                shipped_help(id).or(near
+                    .first()
+                    .map(|near| format!("did you mean `{near}`? A rule that is new needs no `overwrite`"))),
+            )
         }
     }
 }
