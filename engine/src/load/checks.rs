@@ -65,8 +65,8 @@ fn wazuh_attribute(element: &Element, attribute: &Attribute) -> Finding {
     let (name, element) = (attribute.name.as_str(), element.name.as_str());
     let help = match (name, twin) {
         ("negate", _) => "there is no negation: give the lines that are not meant a rule of level 0 beside this one, or write PCRE2 with `(?!...)`".to_owned(),
-        (_, Some(twin)) => format!("remove it; PCRE2 is written as `<{twin}>`, and `match` and `regex` are always OSSEC's own dialects"),
-        (_, None) => "remove it: each element has one dialect".to_owned(),
+        (_, Some(twin)) => format!("remove it: `{element}` has one dialect; PCRE2 is written as `<{twin}>`"),
+        (_, None) => format!("remove it: `{element}` has one dialect"),
     };
     Finding::new(&codes::WAZUH_ONLY, format!("the attribute `{name}` of `{element}` is Wazuh's, not OSSEC's"))
         .at(attribute.name_span, "not part of OSSEC's rule language")
