@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use tripline_collector::ossec_conf::{Missing, Named};
+use tripline_collector::ossec_conf::{Missing, Named, stands_for_a_file};
 use tripline_engine::finding::{FINDINGS_PER_FILE_MAX, codes};
 use tripline_engine::load::{self, Checked, CompileInputs, Orphans};
 use tripline_engine::source::Span;
@@ -76,7 +76,7 @@ impl Sources<'_> {
             let list = gathered.read("list", &path, load::LIST_BYTES_MAX, "`<list>` names it");
             gathered.inputs.lists.extend(list.map(|list| (name, list)));
         }
-        let (places, named_by) = named(("--lists", &self.flags.lists), ("rules.lists", &self.settings.rules.lists));
+        let (places, named_by) = named(("`--lists`", &self.flags.lists), ("rules.lists", &self.settings.rules.lists));
         for nowhere in places.iter().filter(|place| !place.exists()) {
             let what = format!("there is no list or directory of lists `{}`", nowhere.display());
             gathered.problems.push(Problem { what, named_by: named_by.clone(), line: None });
@@ -127,7 +127,8 @@ impl Sources<'_> {
     /// configuration, in which names are looked up first in the directory that flags or settings name, and single
     /// files that these name; else directories and files of flags, else of settings.
     fn rules(&self, ossec: Option<&Ossec>, gathered: &mut Gathered) -> Vec<SourceFile> {
-        let (dirs, named_by) = named(("--rules", &self.flags.rules), ("rules.dirs", &self.settings.rules.dirs));
+        let (dirs, named_by) =
+            named(("the command line", &self.flags.rules), ("rules.dirs", &self.settings.rules.dirs));
         let from_ossec = ossec.filter(|ossec| !ossec.conf.rules.is_empty());
         let nothing_named = dirs.is_empty() && from_ossec.is_none();
         let by_default = if nothing_named { Shipped::All } else { Shipped::None };
@@ -155,7 +156,7 @@ impl Sources<'_> {
             files.extend(gathered.read("decoder file", &path, load::FILE_BYTES_MAX, "`<rules>` names it"));
         }
         let (dirs, named_by) =
-            named(("--decoders", &self.flags.decoders), ("rules.decoders", &self.settings.rules.decoders));
+            named(("`--decoders`", &self.flags.decoders), ("rules.decoders", &self.settings.rules.decoders));
         files.extend(dirs.iter().flat_map(|path| gathered.directory(path, "local_decoder.xml", &named_by)));
         files
     }
@@ -392,7 +393,7 @@ pub fn shipped(which: Shipped) -> impl Iterator<Item = SourceFile> {
 fn named<'a>(flag: (&str, &'a [PathBuf]), setting: (&str, &'a [PathBuf])) -> (&'a [PathBuf], String) {
     match flag {
         (_, []) => (setting.1, format!("the setting `{}` names it", setting.0)),
-        (flag, paths) => (paths, format!("`{flag}` names it")),
+        (flag, paths) => (paths, format!("{flag} names it")),
     }
 }
 
@@ -428,7 +429,7 @@ fn in_directory(path: &Path, last: &str) -> anyhow::Result<Vec<PathBuf>> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()
         .with_context(|| format!("could not read directory `{}`", path.display()))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "xml") && path.is_file());
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "xml") && stands_for_a_file(path));
     in_load_order(&mut paths, last);
     if paths.is_empty() {
         bail!("`{}` holds no rule files (*.xml)", path.display());
@@ -480,6 +481,16 @@ fn holds_decoders(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_engine_knows_the_ids_of_the_shipped_rules() {
+        let files: Vec<_> = shipped(Shipped::All).collect();
+        let rules = load::compile(&files, &tripline_engine::Settings::default()).expect("rules without errors");
+        let mut ids: Vec<u32> =
+            rules.rules().filter(|rule| rule.span.file != Span::BUILT_IN).map(|rule| rule.id).collect();
+        ids.sort();
+        assert_eq!(ids, load::SHIPPED_IDS.into_iter().flatten().collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_decoder_file_is_known_by_its_first_element() {

@@ -222,8 +222,16 @@ impl<'a> Report<'a> {
             if let DiffOp::Equal { .. } = change {
                 self.texts.old[change.old_range()].iter().for_each(|line| self.unified.line(" ", line));
             } else {
-                self.texts.old[change.old_range()].iter().for_each(|line| self.remove(line));
-                self.texts.new[change.new_range()].iter().for_each(|line| self.add(line));
+                let (mut old, mut new) = (&self.texts.old[change.old_range()], &self.texts.new[change.new_range()]);
+                if let ([one, rest @ ..], [other, others @ ..]) = (old, new)
+                    && self.unified.begin_with_long_lines(one, other)
+                {
+                    self.removed.line("", one);
+                    self.added.line("", other);
+                    (old, new) = (rest, others);
+                }
+                old.iter().for_each(|line| self.remove(line));
+                new.iter().for_each(|line| self.add(line));
             }
         }
     }
@@ -322,6 +330,35 @@ impl Kept {
     fn change(&mut self, mark: &str, line: &[u8]) {
         self.push(mark, &String::from_utf8_lossy(line), !self.shows_a_change);
         self.shows_a_change = true;
+    }
+
+    /// The first line that went and the one that came for it, when the first would leave no room for the second: half of it
+    /// for each, from shortly before the place where they differ. An output may be one line, and its beginning is rarely
+    /// what changed. Says whether it took them.
+    fn begin_with_long_lines(&mut self, old: &[u8], new: &[u8]) -> bool {
+        const BYTES_BEFORE: usize = 40;
+        const REMARK_BYTES_MAX: usize = 80;
+        let room = (self.bytes_max - self.bytes).saturating_sub(REMARK_BYTES_MAX) / 2;
+        if self.cut || self.shows_a_change || old.len() + 2 <= room {
+            return false;
+        }
+        let [old, new] = [old, new].map(String::from_utf8_lossy);
+        let alike = old.bytes().zip(new.bytes()).take_while(|(old, new)| old == new).count();
+        // What is before it is the same in both.
+        let start = old.floor_char_boundary(alike.saturating_sub(BYTES_BEFORE));
+        if start > 0 {
+            self.remark(&format!("\\ the first {start} bytes of these lines are the same"));
+        }
+        for (mark, line) in [("-", &old), ("+", &new)] {
+            let end = line.floor_char_boundary((start + room.saturating_sub(2)).min(line.len()));
+            let shown = format!("{mark}{}", &line[start..end]);
+            self.full_lines += 1;
+            self.full_bytes += mark.len() + line.len() + 1;
+            self.bytes += shown.len() + 1;
+            self.lines.push(shown);
+        }
+        (self.cut, self.shows_a_change) = (true, true);
+        true
     }
 
     fn push(&mut self, mark: &str, line: &str, in_part: bool) {

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
-use tripline_schemas::alert::Alert;
+use tripline_schemas::alert::{Alert, Diff};
 
 /// How the lines of the forms begin that a log text must not imitate.
 const OWN_LINES: [&str; 13] = [
@@ -42,7 +42,8 @@ const ADDRESSES: [(&str, &str, bool); 5] = [
 /// The last line of a mail text.
 const END: &str = " --END OF NOTIFICATION";
 
-/// OSSEC's alert block, as its alert log has it, with an empty line at the end.
+/// OSSEC's alert block, as its alert log has it, with an empty line at the end. Behind the texts stand the lines that came
+/// and went, and notes.
 ///
 /// `number` follows the epoch in the first line and tells alerts of one second apart: the alert record's offset. Times
 /// are shown in `zone`; OSSEC shows its server's local time.
@@ -63,6 +64,9 @@ pub fn ossec(alert: &Alert, number: u64, zone: &TimeZone) -> String {
         }
     }
     push_texts(&mut block, alert);
+    if let Some(diff) = changes(alert) {
+        push_changes(&mut block, diff);
+    }
     push_notes(&mut block, alert);
     block.push('\n');
     block
@@ -80,13 +84,9 @@ pub fn mail(alert: &Alert, zone: &TimeZone) -> String {
     push_line(&mut text, "Portion of the log(s):");
     push_line(&mut text, "");
     push_texts(&mut text, alert);
-    if let Some(diff) = alert.diff.as_ref().filter(|diff| !diff.unified.is_empty()) {
+    if let Some(diff) = changes(alert) {
         push_line(&mut text, "");
-        push_line(&mut text, "Changes:");
-        // Lines that begin with a backslash are remarks: too much to show, or to compare in order.
-        for line in diff.unified.lines().filter(|line| line.starts_with(['+', '-', '\\'])) {
-            push_line(&mut text, &escaped(line));
-        }
+        push_changes(&mut text, diff);
     }
     push_notes(&mut text, alert);
     push_line(&mut text, "");
@@ -164,6 +164,20 @@ fn push_texts(form: &mut String, alert: &Alert) {
         push_line(form, "Previous output:");
         push_text(form, previous);
         push_cut(form, alert, "previous_output");
+    }
+}
+
+/// What came and went, if there is something to show of it.
+fn changes(alert: &Alert) -> Option<&Diff> {
+    alert.diff.as_ref().filter(|diff| !diff.unified.is_empty())
+}
+
+/// The lines that came and went.
+fn push_changes(form: &mut String, diff: &Diff) {
+    push_line(form, "Changes:");
+    // Lines that begin with a backslash are remarks: too much to show, or to compare in order.
+    for line in diff.unified.lines().filter(|line| line.starts_with(['+', '-', '\\'])) {
+        push_line(form, &escaped(line));
     }
 }
 

@@ -97,7 +97,7 @@ fn a_directory_without_rules_is_refused() {
         for (rules, said) in [("empty", "`empty` holds no rule files"), ("nowhere", "`nowhere`: No such file")] {
             let ran = place.tripline(&[verb, "--rules", rules]).exits(2);
             let told = ran.err + &String::from_utf8_lossy(&ran.out);
-            assert!(told.contains(said) && told.contains("= note: `--rules` names it"), "{verb}: {told}");
+            assert!(told.contains(said) && told.contains("= note: the command line names it"), "{verb}: {told}");
             // That there are no rules follows.
             assert!(!told.contains("TL0104"), "{verb}: {told}");
         }
@@ -240,6 +240,9 @@ fn a_file_that_is_named_twice_is_loaded_once_whatever_names_it() {
         twice(&["--ossec-conf", "ossec/etc/ossec.conf", "--decoders", "ossec/etc/decoder.xml"]),
         "`ossec/etc/decoder.xml` is named twice, and loaded once"
     );
+    let conf = conf.replace("</rules>", "<include>a.xml</include></rules>");
+    place.write("ossec/etc/ossec.conf", conf);
+    assert_eq!(twice(&["--ossec-conf", "ossec/etc/ossec.conf"]), "`ossec/rules/a.xml` is named twice, and loaded once");
 }
 
 /// Rules of levels 3 and 6, for the second and the third of `ticks`.
@@ -549,6 +552,27 @@ fn whatever_a_rule_file_holds_is_a_finding_with_its_place() {
         // People get the same places, and nothing that drives their terminal.
         let text = String::from_utf8(place.tripline(&["check", name]).out).unwrap();
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{name}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_a_rule_file_that_is_missing() {
+    let place = Place::new();
+    place.write("tripline.toml", "");
+    place.write("rules/local_rules.xml", crate::RULES);
+    let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, place.path(from)).unwrap();
+    // As an editor marks a file that somebody works on.
+    link("somebody@somewhere.4711", "rules/.#local_rules.xml");
+    place.tripline(&["check", "rules"]).exits(0);
+    let conf = "<ossec_config><rules><rule_dir>rules</rule_dir></rules></ossec_config>";
+    place.write("ossec.conf", conf);
+    place.tripline(&["check", "--ossec-conf", "ossec.conf"]).exits(0);
+    link("gone.xml", "rules/site_rules.xml");
+    for named in [&["check", "rules"][..], &["check", "--ossec-conf", "ossec.conf"]] {
+        let ran = place.tripline(named).exits(2);
+        let said = String::from_utf8(ran.out).unwrap();
+        assert!(said.contains("error[TL0016]: could not read"), "{said}");
+        assert!(said.contains("rules/site_rules.xml`: No such file or directory"), "{said}");
     }
 }
 

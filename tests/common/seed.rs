@@ -154,6 +154,7 @@ pub fn usb_storage(log: &dyn Log) {
     assert_eq!(after_the_number(&block[..head.len()]), after_the_number(&head));
     assert!(block.contains(&format!("Previous output:\nossec: output: '{name}':\n")), "{block}");
     let added = format!(r"{registry}\Disk&Ven_LEXAR&Prod_JD_FIREFLY&Rev_1100");
+    assert!(block.contains(&format!("\nChanges:\n+{added}\n")), "{block}");
     assert_eq!(judged.alerts[0]["diff"]["added"], serde_json::json!([added]));
     assert_eq!(judged.alerts[0]["diff"]["removed"], serde_json::json!([]));
     assert_eq!(judged.alerts.len(), 1);

@@ -16,7 +16,7 @@ use tripline_schemas::Format;
 use crate::config::{CommandLine, CommandSpec};
 use crate::duration::Interval;
 
-pub use rules::{ListEntry, Missing, Named, RuleDirs, RuleEntry};
+pub use rules::{ListEntry, Missing, Named, RuleDirs, RuleEntry, stands_for_a_file};
 use xml::Element;
 
 /// A configuration with more bytes than this is refused. Whoever reads the file need not read more than one byte beyond.
@@ -153,6 +153,9 @@ pub fn parse(source: &[u8], file: &str, agent: &AgentFacts) -> OssecConf {
             return reading.conf;
         }
     };
+    if roots.is_empty() {
+        reading.find(1, Severity::Warning, "the file holds no `<ossec_config>`: nothing is read from it".to_owned());
+    }
     for root in &roots {
         match root.name.as_str() {
             "ossec_config" => reading.config(root),

@@ -1,6 +1,5 @@
 //! Which rule files, decoder files and lists an OSSEC configuration names, in the order in which they load.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -140,8 +139,8 @@ impl Reading<'_> {
 }
 
 impl OssecConf {
-    /// The rule files in the order in which they load; a directory adds its files in name order, and a file that comes
-    /// up twice counts where it is first named. Files that `<rule_exclude>` names are left out. Empty when the
+    /// The rule files in the order in which they are named; a directory adds its files in name order, and a file that comes
+    /// up twice is there twice, for whoever loads it once and says so. Files that `<rule_exclude>` names are left out. Empty when the
     /// configuration names no rules.
     pub fn rule_files(&self, dirs: &RuleDirs, fits: &Fits<'_>) -> Named<PathBuf> {
         files("rule", &self.rules, &self.rules_excluded, |name| dirs.find_rules(name), fits)
@@ -176,7 +175,6 @@ fn files(
     fits: &Fits<'_>,
 ) -> Named<PathBuf> {
     let mut files = Named { found: Vec::new(), missing: Vec::new() };
-    let mut seen = HashSet::new();
     for entry in entries {
         let path = find(&entry.path);
         let found = match &entry.directory_pattern {
@@ -190,11 +188,7 @@ fn files(
         };
         match found {
             Ok(found) => {
-                for file in found {
-                    if seen.insert(file.clone()) && !excluded.iter().any(|end| file.ends_with(end)) {
-                        files.found.push(file);
-                    }
-                }
+                files.found.extend(found.into_iter().filter(|file| !excluded.iter().any(|end| file.ends_with(end))));
             }
             Err(what) => files.missing.push(Missing { line: entry.line, what }),
         }
@@ -214,6 +208,13 @@ fn not_a_file(kind: &str, path: &Path) -> Option<String> {
     }
 }
 
+/// Whether an entry of a directory of rules is meant as a file: a link that leads nowhere is one that is missing, unless it
+/// is hidden, as the marks of editors are.
+pub fn stands_for_a_file(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !path.is_dir() && (path.exists() || !is_hidden)
+}
+
 /// At least one: a pattern that takes none is a mistake that would go unnoticed.
 fn directory_files(directory: &Path, pattern: &str, fits: &Fits<'_>) -> Result<Vec<PathBuf>, String> {
     let could_not = |error: std::io::Error| format!("could not read it: {error}");
@@ -221,7 +222,7 @@ fn directory_files(directory: &Path, pattern: &str, fits: &Fits<'_>) -> Result<V
     for entry in std::fs::read_dir(directory).map_err(could_not)? {
         let entry = entry.map_err(could_not)?;
         let wanted = fits(pattern, &entry.file_name().to_string_lossy());
-        if wanted.map_err(|error| format!("pattern `{pattern}`: {error}"))? && entry.path().is_file() {
+        if wanted.map_err(|error| format!("pattern `{pattern}`: {error}"))? && stands_for_a_file(&entry.path()) {
             files.push(entry.path());
         }
     }

@@ -271,6 +271,14 @@ fn a_directory_of_which_no_file_counts_is_said() {
 }
 
 #[test]
+fn a_configuration_that_holds_nothing_is_told() {
+    for text in ["", "<!-- <ossec_config> -->\n"] {
+        let told = "ossec.conf:1: warning: the file holds no `<ossec_config>`: nothing is read from it";
+        assert_eq!(findings(&read(text)), [told], "{text:?}");
+    }
+}
+
+#[test]
 fn rule_files_keep_the_order_of_the_configuration() {
     let conf = read(
         "<ossec_config><rules>
@@ -312,7 +320,8 @@ fn rule_files_keep_the_order_of_the_configuration() {
             "site/rules/a.xml",
             "site/rules/b.xml",
             "rules/more/x_rules.xml",
-            "rules/local_rules.xml"
+            "rules/local_rules.xml",
+            "rules/rules_config.xml"
         ]
     );
     std::fs::remove_file(home.path().join("rules/zz_first.xml")).unwrap();
@@ -325,14 +334,14 @@ fn rule_files_keep_the_order_of_the_configuration() {
     assert!(missing[0].ends_with("` is a directory; `<rule_dir>` names one"), "{missing:?}");
     assert!(missing[1].starts_with("line 4: rule directory `"), "{missing:?}");
     // What is there is there all the same.
-    assert_eq!(rest.found, [&files[0], &files[4], &files[5]].map(Clone::clone));
+    assert_eq!(rest.found, [&files[0], &files[4], &files[5], &files[0]].map(Clone::clone));
     // Rules that are kept apart come first, name by name.
     let apart = home.path().join("apart");
     std::fs::create_dir(&apart).unwrap();
     std::fs::write(apart.join("local_rules.xml"), "").unwrap();
     let dirs = RuleDirs { rules_first: Some(apart.clone()), ..dirs };
     let found = conf.rule_files(&dirs, &fits).found;
-    assert_eq!(found, [files[0].clone(), files[4].clone(), apart.join("local_rules.xml")]);
+    assert_eq!(found, [files[0].clone(), files[4].clone(), apart.join("local_rules.xml"), files[0].clone()]);
 }
 
 #[test]

@@ -105,6 +105,27 @@ fn a_long_line_is_cut_at_a_character_and_never_hides_the_first_change() {
     assert!(only.unified.starts_with("@@ -0,0 +1 @@\n+éé"), "{}", only.unified);
 }
 
+#[test]
+fn lines_too_long_to_be_shown_are_shown_where_they_differ() {
+    let limits = DiffLimits { text_bytes_max: 300, ..LIMITS };
+    let alike = "é".repeat(1000);
+    let [old, new] = ["old", "new"].map(|word| format!("{alike} {word} {alike}"));
+    let found = diff(old.as_bytes(), format!("{new}\nmore").as_bytes(), &limits);
+    let lines: Vec<&str> = found.unified.lines().collect();
+    assert_eq!(lines[..2], ["@@ -1 +1,2 @@", "\\ the first 1960 bytes of these lines are the same"]);
+    let begins = |mark: char, word: &str| format!("{mark}{} {word} éé", "é".repeat(20));
+    assert!(lines[2].starts_with(&begins('-', "old")), "{}", found.unified);
+    assert!(lines[3].starts_with(&begins('+', "new")), "{}", found.unified);
+    assert!(lines[4].starts_with("\\ cut: ") && lines.len() == 5, "{}", found.unified);
+    assert!(found.cut && found.unified.len() < 340, "{}", found.unified.len());
+    // The lists are beginnings, as ever.
+    assert!(old.starts_with(&found.removed[0]) && new.starts_with(&found.added[0]));
+    assert_eq!((found.full.removed_bytes, found.full.added_lines), (old.len() + 1, 2));
+    // A line that came for another is shown where it is, with room for what follows.
+    let short = diff(b"a", b"b\nc", &limits);
+    assert_eq!(short.unified, "@@ -1 +1,2 @@\n-a\n+b\n+c\n");
+}
+
 /// Follows a unified text by hand.
 fn applied(old: &[String], unified: &str) -> Vec<String> {
     let mut new = Vec::new();

@@ -130,7 +130,7 @@ codes! {
     // References
     MISSING_PARENT = "TL0201" Error, "`if_sid` refers to a rule that does not exist",
         "The rule would hang nowhere and never be tried.",
-        "Correct the id, or load the file that holds the parent. With `--orphans=warn` such rules are set aside.";
+        "Correct the id, or load the file that holds the parent: an OSSEC installation brings its own rules with `--ossec-conf`. With `--orphans=warn` such rules are set aside.";
     CYCLE = "TL0202" Error, "rules are each other's parents",
         "A rule is tried after its parent holds; in a circle none is ever tried.",
         "Remove one `if_sid` of the circle.";
@@ -235,6 +235,9 @@ codes! {
     FITS_EVERYTHING = "TL0325" Warning, "an alternative fits every text",
         "A `|` at the start or the end, or two side by side, make an empty alternative, and that fits everything: the others ask for nothing.",
         "Remove the `|`, or the alternative.";
+    TEXTS_RUN_TOGETHER = "TL0326" Warning, "the texts of two elements run together",
+        "As in OSSEC the texts of an element that is repeated are joined with nothing between: the rule asks for one long text, and not for both or for either of them.",
+        "For either of them end the first with `|`. For both hang a rule with the second under this one, or write `match` for the one and `regex` for the other.";
 
     // State and scope
     NO_CHANGE = "TL0401" Error, "a condition on a change has no change to ask about",
@@ -332,7 +335,7 @@ codes! {
         "Correct the name, or load a decoder that finds the field.";
     UNKNOWN_LIST = "TL0907" Warning, "a list does not exist",
         "As in OSSEC the rule never holds then, not even with a `not_...` lookup.",
-        "Load the list under the name that the rule gives it.";
+        "Name the list, or the directory that holds it, with `--lists` or the setting `rules.lists`; with OSSEC's configuration by a `<list>` there.";
     LIST_LINE = "TL0908" Warning, "a line of a list is not as it should be",
         "Lists are lines of `key:value`; each key counts once.",
         "Correct the line.";

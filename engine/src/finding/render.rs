@@ -167,8 +167,11 @@ struct Excerpt {
 
 impl Excerpt {
     fn of(text: &[u8], span: Span) -> Excerpt {
-        let start = (span.start as usize).min(text.len());
-        let end = (span.end as usize).clamp(start, text.len());
+        let [start, end] = [span.start, span.end.max(span.start)].map(|at| (at as usize).min(text.len()));
+        // A place within a character is shown with all of it.
+        let is_within = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+        let start = (start.saturating_sub(3)..=start).rev().find(|at| !is_within(*at)).unwrap_or(start);
+        let end = (end..=end + 3).find(|at| !is_within(*at)).unwrap_or(end);
         let line_start = memchr::memrchr(b'\n', &text[..start]).map_or(0, |at| at + 1);
         let line_end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |at| start + at);
         // A place of several lines is marked to the end of its first.

@@ -47,12 +47,14 @@ pub(super) fn never_reached(tree: &Tree, findings: &mut Findings) {
         }
     }
     // A rule that fits no text asks for more than any other: who takes its lines is no matter.
-    let said = [codes::NEVER_REACHED.code, codes::NEVER_FITS.code].map(|code| findings.rules_with(code));
+    let said = [codes::NEVER_REACHED, codes::NEVER_FITS, codes::NEVER_HOLDS].map(|code| findings.rules_with(code.code));
     let is_said = |at: usize| said.iter().any(|rules| rules.contains(&tree.rules[at].id));
     let is_reported = |at: usize| is_own(&tree.rules[at]) && !is_said(at);
+    // One that takes every line by a mistake is told as that mistake.
+    let takes_all = findings.rules_with(codes::FITS_EVERYTHING.code);
     for (at, (count, by)) in shadowed {
         copies.remove(&at);
-        if count == places[at] && is_reported(at) {
+        if count == places[at] && is_reported(at) && !takes_all.contains(&tree.rules[by].id) {
             findings.push(never_reached_finding(&tree.rules[at], &tree.rules[by]));
         }
     }
@@ -169,7 +171,10 @@ pub(super) fn not_for_outputs(tree: &Tree, findings: &mut Findings) {
                 format!("nor any other line: none has all that they and the rules above them ask for: {ids}{more}")
             }
             (all, some) if all == some => format!("they judge log lines alone: {ids}{more}"),
-            (_, some) => format!("{some} of them judge log lines alone, the others nothing: {ids}{more}"),
+            (_, some) => {
+                let judge = if some == 1 { "judges" } else { "judge" };
+                format!("{some} of them {judge} log lines alone, the others nothing: {ids}{more}")
+            }
         }));
     }
 }

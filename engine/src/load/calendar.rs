@@ -51,6 +51,9 @@ pub(super) fn weekday(draft: &mut Draft, elements: &[Occurrence<'_>], findings: 
                 Some(_) => {
                     Some("OSSEC refuses `!` here: name the other days, or use `weekdays` or `weekends`".to_owned())
                 }
+                None if word.contains('-') => {
+                    Some("there are no ranges: name each day, or use `weekdays` or `weekends`".to_owned())
+                }
                 None => super::suggest(word, Weekdays::NAMES.into_iter()).map(|near| format!("did you mean `{near}`?")),
             };
             findings.push(misread("weekday", &text, error, draft.id).help(help));

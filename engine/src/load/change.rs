@@ -128,8 +128,8 @@ pub(super) fn patterns(draft: &mut Draft, elements: &[Occurrence<'_>], findings:
         };
         match pattern {
             Ok(pattern) => {
-                dialect::look(name, dialect, &text, draft.id, findings);
                 let test = ChangeTest::AnyLine(lines, pattern);
+                dialect::look(test.name(), dialect, &text, draft.id, findings);
                 draft.rule.on_change.push(ChangeCondition { test, span: whole(first) });
             }
             Err(error) => findings.push(bad_pattern(draft, name, &text, error)),

@@ -1,6 +1,7 @@
 //! What is checked of elements in rule and decoder files alike.
 
 use super::text::{Text, Texts};
+use super::{change, dialect};
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::source::Span;
 use crate::xml::{self, Attribute, Element};
@@ -40,6 +41,38 @@ pub(super) fn variable(element: &Element, texts: &mut Texts<'_>, findings: &mut 
     }
 }
 
+/// Attributes by which Wazuh has patterns in other dialects, and negated ones.
+const WAZUH_ATTRIBUTES: [&str; 2] = ["negate", "type"];
+
+/// Whether an attribute is one that Wazuh has on elements that OSSEC has too.
+fn is_of_wazuh(element: &Element, attribute: &Attribute) -> bool {
+    const OTHERS: [&str; 6] = ["field", "action", "srcip", "dstip", "if_matched_regex", "if_matched_group"];
+    let name = element.name.as_str();
+    let has_pattern = dialect::pcre2_twin(name).is_some() || name.ends_with("pcre2") || OTHERS.contains(&name);
+    has_pattern && WAZUH_ATTRIBUTES.contains(&attribute.name.as_str())
+}
+
+/// Whether an element's pattern is not read as OSSEC reads it: then nothing can be said of it.
+pub(super) fn is_read_otherwise(element: &Element) -> bool {
+    element.attributes.iter().any(|attribute| is_of_wazuh(element, attribute))
+}
+
+fn wazuh_attribute(element: &Element, attribute: &Attribute) -> Finding {
+    let twin = match element.attribute(change::ON) {
+        Some(_) => Some("pcre2"),
+        None => dialect::pcre2_twin(&element.name),
+    };
+    let (name, element) = (attribute.name.as_str(), element.name.as_str());
+    let help = match (name, twin) {
+        ("negate", _) => "there is no negation: give the lines that are not meant a rule of level 0 beside this one, or write PCRE2 with `(?!...)`".to_owned(),
+        (_, Some(twin)) => format!("remove it: `{element}` has one dialect; PCRE2 is written as `<{twin}>`"),
+        (_, None) => format!("remove it: `{element}` has one dialect"),
+    };
+    Finding::new(&codes::WAZUH_ONLY, format!("the attribute `{name}` of `{element}` is Wazuh's, not OSSEC's"))
+        .at(attribute.name_span, "not part of OSSEC's rule language")
+        .help(help)
+}
+
 /// Reports attributes other than these.
 pub(super) fn only_attributes(
     element: &Element,
@@ -53,7 +86,9 @@ pub(super) fn only_attributes(
         if known.contains(&name) {
             continue;
         }
-        let finding = if not_yet.contains(&name) {
+        let finding = if is_of_wazuh(element, attribute) {
+            wazuh_attribute(element, attribute)
+        } else if not_yet.contains(&name) {
             Finding::new(&codes::NOT_SUPPORTED, format!("the attribute `{name}` is not supported yet"))
                 .at(attribute.name_span, "OSSEC has it, this version of Tripline does not")
                 .help("take the rule out, or write it without this attribute".to_owned())

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Orphans;
 use super::dialect::{self, Dialect};
 use super::draft::{Draft, Expression, ParentId};
 use super::elements::{Occurrence, joined, none_of, whole};
 use super::number::number;
 use super::text::Text;
+use super::{Orphans, shipped_help};
 use crate::composite::{Composite, Counts, Field, Histories, HistoryIndex, HistoryPlan, REGEX_EVENTS_MAX};
 use crate::composite::{RULE_EVENTS_MAX, StoredFields};
 use crate::finding::{Finding, Findings, codes, shown};
@@ -72,6 +72,17 @@ const FLAGS: [(&str, Flag); 13] = [
 
 pub(super) fn if_matched_sid(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findings) {
     let text = joined(elements);
+    if text.value.trim().contains([',', ' ', '|']) {
+        draft.memory.broken = true;
+        findings.push(
+            Finding::new(&codes::BAD_NUMBER, "`if_matched_sid` takes one id")
+                .at(text.span(), "these are several")
+                .rule(draft.id)
+                .note("OSSEC refuses a list too")
+                .help("give these rules a group of their own and count it by `if_matched_group`".to_owned()),
+        );
+        return;
+    }
     match number(&text, "if_matched_sid", 6, findings) {
         Some(id) => draft.memory.counts.push(Counting { counts: Counts::Rule(id), text }),
         None => draft.memory.broken = true,
@@ -491,6 +502,7 @@ fn counts_a_result(
         None if orphans == Orphans::Error => {
             Finding::new(&codes::MISSING_PARENT, format!("there is no rule {counted}"))
                 .at(composite.span, "no rule has this id")
+                .help(shipped_help(counted))
         }
         None => Finding::new(&codes::COUNTS_NOTHING, format!("there is no rule {counted}"))
             .at(composite.span, "the rule never holds"),

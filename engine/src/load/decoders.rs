@@ -175,6 +175,8 @@ struct Parts {
     /// The name, or the tag when there is none.
     name: Text,
     parts: Vec<Part>,
+    /// There are elements of other names, and what seems to be missing may be among them.
+    has_unknown: bool,
 }
 
 impl Parts {
@@ -210,7 +212,9 @@ impl Reader<'_> {
 
     fn decoder(&mut self, element: &Element) {
         let parts = self.parts(element);
-        self.whole(&parts);
+        if !parts.has_unknown {
+            self.whole(&parts);
+        }
         let name = parts.name.value.clone();
         let parent = parts.get("parent").filter(|part| self.is_parent(part));
         let own_name = self.uses_own_name(&parts);
@@ -247,6 +251,7 @@ impl Reader<'_> {
             None => self.texts.take(&[], element.tag, "the name", self.findings),
         };
         let mut parts: Vec<Part> = Vec::new();
+        let mut has_unknown = false;
         for child in &element.children {
             if !element.closed && child.name == "decoder" {
                 // What follows a decoder that is not closed.
@@ -255,12 +260,14 @@ impl Reader<'_> {
             }
             let Some((name, attributes)) = ELEMENTS.iter().find(|(name, _)| *name == child.name) else {
                 self.unknown(child);
+                has_unknown = true;
                 continue;
             };
             checks::only_text(child, self.findings);
             checks::entities(child, self.texts.file(), None, self.findings);
             checks::only_attributes(child, attributes, &[], None, self.findings);
-            let text = self.texts.take(&child.texts, child.tag, &format!("`{name}`"), self.findings);
+            let mut text = self.texts.take(&child.texts, child.tag, &format!("`{name}`"), self.findings);
+            text.dropped |= checks::is_read_otherwise(child);
             let offset = child.attribute("offset");
             let offset = offset.map(|offset| checks::attribute(offset, &self.texts, self.findings));
             match parts.iter_mut().find(|part| part.name == *name) {
@@ -281,7 +288,7 @@ impl Reader<'_> {
                 }
             }
         }
-        Parts { name, parts }
+        Parts { name, parts, has_unknown }
     }
 
     fn unknown(&mut self, element: &Element) {

@@ -86,9 +86,13 @@ impl Draft {
 
     /// The element that says where it hangs, and its place; the one that wins if there are several.
     pub fn hung_by(&self) -> Option<(&'static str, Span)> {
-        let if_sid = self.parents.first().map(|parent| ("if_sid", parent.span));
+        let (sid, group) = match self.hangs_by_count {
+            true => ("if_matched_sid", "if_matched_group"),
+            false => ("if_sid", "if_group"),
+        };
+        let if_sid = self.parents.first().map(|parent| (sid, parent.span));
         let if_level = self.if_level.map(|(_, span)| ("if_level", span));
-        let if_group = self.if_group.as_ref().map(|expression| ("if_group", expression.span));
+        let if_group = self.if_group.as_ref().map(|expression| (group, expression.span));
         if_sid.or(if_level).or(if_group)
     }
 

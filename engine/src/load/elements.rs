@@ -8,7 +8,7 @@ use super::dialect::{self, Dialect};
 use super::draft::{Draft, Expression, ParentId};
 use super::number::number;
 use super::text::Text;
-use super::{calendar, change, composite, fields, pcre2};
+use super::{calendar, change, checks, composite, fields, pcre2};
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::pattern::{OsMatch, OsRegex, PatternError};
 use crate::ruleset::{Category, Condition, Test};
@@ -32,8 +32,8 @@ pub(crate) type Nested = &'static [(&'static str, &'static [&'static str])];
 pub(crate) enum Support {
     /// Builds the rule's part from all of a rule's elements of that name, in their order; never called without one.
     Yes(fn(&mut Draft, &[Occurrence<'_>], &mut Findings)),
-    /// Wazuh has it, OSSEC has not.
-    WazuhOnly,
+    /// Wazuh has it, OSSEC has not; OSSEC may have the same under this name.
+    WazuhOnly(Option<&'static str>),
 }
 
 /// One element in a rule, with its text.
@@ -47,9 +47,10 @@ pub(crate) struct Occurrence<'a> {
 }
 
 impl Occurrence<'_> {
-    /// Its text, or that of an attribute, was too long and is not there.
+    /// Its text, or that of an attribute, was too long and is not there; or it is not meant as OSSEC reads it. Findings
+    /// say so.
     pub fn is_dropped(&self) -> bool {
-        self.text.dropped || self.attributes.iter().any(|text| text.dropped)
+        self.text.dropped || self.attributes.iter().any(|text| text.dropped) || checks::is_read_otherwise(self.element)
     }
 
     /// The text of the attribute of this name.
@@ -145,28 +146,52 @@ pub(crate) const ELEMENTS: &[ElementKind] = &[
     supported("ignore_key", change::ignore_key),
     supported("check_if_ignored", composite::check_if_ignored),
     // Wazuh's own.
-    wazuh_only("location"),
-    wazuh_only("mitre"),
-    wazuh_only("global_frequency"),
-    wazuh_only("protocol"),
-    wazuh_only("system_name"),
-    wazuh_only("data"),
-    wazuh_only("same_field"),
-    wazuh_only("different_field"),
-    wazuh_only("same_srcip"),
-    wazuh_only("same_srcport"),
-    wazuh_only("same_dstip"),
-    wazuh_only("same_dstport"),
-    wazuh_only("same_srcuser"),
-    wazuh_only("var"),
+    wazuh_only("location", None),
+    wazuh_only("mitre", None),
+    wazuh_only("global_frequency", None),
+    wazuh_only("protocol", None),
+    wazuh_only("system_name", None),
+    wazuh_only("data", None),
+    wazuh_only("var", None),
+    wazuh_only("same_field", None),
+    wazuh_only("different_field", None),
+    wazuh_only("not_same_field", None),
+    wazuh_only("same_srcip", Some("same_source_ip")),
+    wazuh_only("same_srcport", Some("same_src_port")),
+    wazuh_only("same_dstport", Some("same_dst_port")),
+    wazuh_only("same_srcuser", None),
+    wazuh_only("different_user", Some("not_same_user")),
+    wazuh_only("different_srcuser", None),
+    wazuh_only("different_id", Some("not_same_id")),
+    wazuh_only("same_dstip", None),
+    wazuh_only("same_protocol", None),
+    wazuh_only("same_action", None),
+    wazuh_only("same_url", None),
+    wazuh_only("same_data", None),
+    wazuh_only("same_extra_data", None),
+    wazuh_only("same_status", None),
+    wazuh_only("same_system_name", None),
+    wazuh_only("same_srcgeoip", None),
+    wazuh_only("same_dstgeoip", None),
+    wazuh_only("different_dstip", None),
+    wazuh_only("different_srcport", None),
+    wazuh_only("different_dstport", None),
+    wazuh_only("different_location", None),
+    wazuh_only("different_protocol", None),
+    wazuh_only("different_action", None),
+    wazuh_only("different_data", None),
+    wazuh_only("different_extra_data", None),
+    wazuh_only("different_status", None),
+    wazuh_only("different_system_name", None),
+    wazuh_only("different_dstgeoip", None),
 ];
 
 const fn supported(name: &'static str, build: fn(&mut Draft, &[Occurrence<'_>], &mut Findings)) -> ElementKind {
     ElementKind { name, support: Support::Yes(build), attributes: &[], nested: &[] }
 }
 
-const fn wazuh_only(name: &'static str) -> ElementKind {
-    ElementKind { name, support: Support::WazuhOnly, attributes: &[], nested: &[] }
+const fn wazuh_only(name: &'static str, alike: Option<&'static str>) -> ElementKind {
+    ElementKind { name, support: Support::WazuhOnly(alike), attributes: &[], nested: &[] }
 }
 
 const fn with_attributes(kind: ElementKind, attributes: &'static [&'static str]) -> ElementKind {
@@ -252,11 +277,21 @@ fn if_sid(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Finding
     if text.value.ends_with([',', ' ']) || draft.parents.is_empty() {
         let end = text.value.len();
         let span = text.span_of(end.saturating_sub(1)..end);
+        let (message, label, help) = match (draft.parents.is_empty(), text.value.ends_with(' ')) {
+            (true, _) => (
+                "`if_sid` names no rule",
+                "empty",
+                "write the ids of the rules that this one hangs under, or remove it",
+            ),
+            (false, true) => ("`if_sid` ends with an empty id", "nothing follows", "remove the space"),
+            (false, false) => ("`if_sid` ends with an empty id", "nothing follows", "remove the comma"),
+        };
         findings.push(
-            Finding::new(&codes::EMPTY_PARENT_ID, "`if_sid` ends with an empty id")
-                .at(span, "nothing follows")
+            Finding::new(&codes::EMPTY_PARENT_ID, message)
+                .at(span, label)
                 .rule(draft.id)
-                .note("it also hangs the rule under the root of its category, as in OSSEC"),
+                .note("it also hangs the rule under the root of its category, as in OSSEC")
+                .help(help.to_owned()),
         );
         draft.also_under_root = true;
     }
@@ -344,6 +379,7 @@ fn options(draft: &mut Draft, elements: &[Occurrence<'_>], findings: &mut Findin
                 let mut finding = none_of("options", text, OPTIONS.into_iter(), draft.id);
                 if text.value.contains(',') {
                     finding = finding.help("write one `<options>` element for each word".to_owned());
+                    finding.replacement = None;
                 }
                 findings.push(finding);
             }

@@ -208,6 +208,17 @@ pub fn base_rules() -> &'static SourceFile {
     &BASE_RULES
 }
 
+/// The ids of the rules that Tripline ships: a program that has them loads them beside others when its user says so.
+pub const SHIPPED_IDS: [RangeInclusive<u32>; 3] = [531..=535, 537..=539, 990_001..=990_009];
+
+/// What to do when a rule is missing that Tripline ships.
+fn shipped_help(id: u32) -> Option<String> {
+    let which = if id > ABOUT_RUNS_ID { "\"runs\"" } else { "true" };
+    SHIPPED_IDS.iter().any(|ids| ids.contains(&id)).then(|| {
+        format!("load the file that holds it; Tripline's own rule {id} is loaded beside others with `shipped = {which}` under [rules] in tripline.toml")
+    })
+}
+
 /// Of a file in which nothing stands, or nothing that counts; unless an error tells why.
 fn empty_file(what: &str, file: u32) -> Finding {
     Finding::new(&codes::EMPTY_FILE, format!("the file holds no {what}"))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::draft::Draft;
-use super::{Orphans, behind};
+use super::{Orphans, behind, shipped_help};
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::source::Span;
 
@@ -232,7 +232,13 @@ fn nothing_found(draft: &Draft, drafts: &[Draft], orphans: Orphans) -> Finding {
         Orphans::SetAside => Finding::new(&codes::SET_ASIDE, format!("the rule is set aside: {what}")),
     };
     let span = draft.hung_by().map_or(draft.rule.span, |(_, span)| span);
-    finding.at(span, "finds nothing").rule(draft.id).help(near.map(|near| format!("did you mean `{near}`?")))
+    // Each one alone may be there: they are no list.
+    let is_list = draft.if_group.as_ref().is_some_and(|expression| expression.text.trim_end_matches(',').contains(','));
+    let help = match near {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None => is_list.then(|| "it is one text; alternatives have `|` between them".to_owned()),
+    };
+    finding.at(span, "finds nothing").rule(draft.id).help(help)
 }
 
 /// Whether a group string fits an `if_group`: one of its alternatives, parted by `|`, stands in it, in any case. After
@@ -258,7 +264,11 @@ fn nothing_to_overwrite(id: u32, draft: &Draft, later: Option<&Span>, rules: &Lo
             let known: Vec<_> = rules.by_id.keys().map(u32::to_string).collect();
             let mut near: Vec<_> = known.iter().filter(|other| is_slip(&id.to_string(), other)).collect();
             near.sort();
-            finding.help(near.first().map(|near| format!("did you mean `{near}`?")))
+            finding.help(
+                shipped_help(id).or(near
+                    .first()
+                    .map(|near| format!("did you mean `{near}`? A rule that is new needs no `overwrite`"))),
+            )
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn resolve(drafts: &mut [Draft], decoders: &Loaded, lists: &Lists, fi
                     Finding::new(&codes::UNKNOWN_LIST, format!("there is no list `{}`", shown(&lookup.name)))
                         .at(lookup.span, "the rule never holds")
                         .rule(draft.id)
-                        .help(near.or(Some("load the list under the name that the rule gives it".to_owned()))),
+                        .help(near),
                 );
             }
         }
@@ -89,7 +89,7 @@ fn decoder(draft: &mut Draft, decoders: &Loaded, findings: &mut Findings) {
     let mut finding = Finding::new(&codes::UNKNOWN_DECODER, format!("there is no decoder `{}`", shown(name)))
         .at(text.span(), "unknown decoder")
         .rule(draft.id)
-        .help(near.or(Some("load the decoder file that defines it".to_owned())));
+        .help(near.or(Some("load the decoder file that defines it: `--decoders`, or `--ossec-conf` for those of an OSSEC installation".to_owned())));
     if !decoders.given {
         const NOTE: &str = "without decoder files, lines are decoded as `ossec` (outputs of commands) or `tripline` (lines about runs)";
         finding = finding.note(NOTE);

@@ -131,15 +131,24 @@ impl Reader<'_> {
         self.stray_texts(element);
         let mut occurrences: Vec<Vec<Occurrence<'_>>> = ELEMENTS.iter().map(|_| Vec::new()).collect();
         let mut on_change = Vec::new();
+        // Of these nothing is there to look at, and a finding says so.
+        let mut is_dropped = false;
+        let mut has_unknown = false;
         for child in &element.children {
             if is_next(child, element) {
                 continue;
             }
-            if let Some(at) = self.known(child, draft.id) {
+            let known = self.known(child, draft.id);
+            has_unknown |= known.is_none();
+            if let Some(at) = known {
                 let occurrence = self.occurrence(child, ELEMENTS[at].attributes, ELEMENTS[at].nested, draft.id);
                 let is_on_change =
                     ELEMENTS[at].attributes.contains(&change::ON) && child.attribute(change::ON).is_some();
-                if is_on_change { on_change.push(occurrence) } else { occurrences[at].push(occurrence) }
+                match is_on_change {
+                    true if occurrence.is_dropped() => is_dropped = true,
+                    true => on_change.push(occurrence),
+                    false => occurrences[at].push(occurrence),
+                }
             }
         }
         if element.children.is_empty() && element.closed {
@@ -150,8 +159,6 @@ impl Reader<'_> {
                     .help("say at least where it hangs: `<if_sid>530</if_sid>` for outputs of commands".to_owned()),
             );
         }
-        // Of a text that was too long nothing is there to look at, and a finding says so.
-        let mut is_dropped = false;
         for (kind, occurrences) in ELEMENTS.iter().zip(&occurrences) {
             if occurrences.iter().any(Occurrence::is_dropped) {
                 is_dropped = true;
@@ -164,7 +171,7 @@ impl Reader<'_> {
         order::one_place(&draft, self.findings);
         composite::finish(&mut draft, self.settings, self.findings);
         draft.broken = self.findings.errors() > errors_before || !is_intact(element);
-        self.finish(draft, is_whole(element) && !is_dropped);
+        self.finish(draft, is_whole(element) && !is_dropped && !has_unknown);
         for child in element.children.iter().filter(|child| is_next(child, element)) {
             match child.name.as_str() {
                 "rule" => self.rule(child, group, group_span),
@@ -396,13 +403,17 @@ impl Reader<'_> {
         let known = elements::find(name);
         let finding = match known.map(|at| &ELEMENTS[at].support) {
             Some(Support::Yes(_)) => return known,
-            Some(Support::WazuhOnly) => {
+            Some(Support::WazuhOnly(alike)) => {
+                let help = match alike {
+                    Some(alike) => format!("OSSEC's is called `{alike}`"),
+                    None => "remove it, or write the rule without it".to_owned(),
+                };
                 Finding::new(&codes::WAZUH_ONLY, format!("the element `{name}` is Wazuh's, not OSSEC's"))
                     .at(element.name_span, "not part of OSSEC's rule language")
-                    .help("remove it, or write the rule without it".to_owned())
+                    .help(help)
             }
             None => {
-                let names = ELEMENTS.iter().filter(|kind| !matches!(kind.support, Support::WazuhOnly));
+                let names = ELEMENTS.iter().filter(|kind| !matches!(kind.support, Support::WazuhOnly(_)));
                 let near = super::suggest(name, names.map(|kind| kind.name));
                 Finding::new(&codes::UNKNOWN_ELEMENT, format!("there is no element `{}`", shown(name)))
                     .at(element.name_span, "unknown element")
@@ -433,7 +444,7 @@ impl Reader<'_> {
         checks::stray_texts(element, self.file, self.findings);
     }
 
-    /// What follows from the whole of a rule.
+    /// What follows from the whole of a rule, if all of it could be read.
     fn finish(&mut self, mut draft: Draft, whole: bool) {
         let rule = &mut draft.rule;
         // Level 0 is never logged, and what is not logged is never mailed, whatever the options say.

@@ -225,6 +225,21 @@ impl<'a> Texts<'a> {
         let finding = Finding::new(&codes::BAD_VARIABLE, format!("`${}` is not defined", shown(name)))
             .at(span, "no variable above has this name")
             .note("this file defines variables, so `$` starts the name of one");
-        finding.help(near.map(|near| format!("did you mean `${}`?", near.name)))
+        // What follows a name without one of the characters that end it belongs to it.
+        let length = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+        let before = self.variables.get(&name[..length].to_lowercase()).filter(|_| length < name.len());
+        finding.help(match (before, near) {
+            (Some(before), _) => Some(format!(
+                "`${}` ends only at `$`, `.`, `|`, `,`, a space or the end of the text: `{}` belongs to the name here",
+                before.name,
+                shown(&name[length..])
+            )),
+            (None, Some(near)) => Some(format!("did you mean `${}`?", near.name)),
+            (None, None) if length == 0 => Some(
+                "a `$` alone stands before one of `.`, `|`, `,`, a space or the end; `pcre2` has `\\z` for the end of the text"
+                    .to_owned(),
+            ),
+            (None, None) => None,
+        })
     }
 }

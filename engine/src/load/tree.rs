@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::draft::{Draft, ParentId, ROOT_IDS_END};
-use super::{Orphans, change, composite, order};
+use super::{Orphans, change, composite, order, shipped_help};
 use crate::composite::Histories;
 use crate::finding::{Finding, Findings, codes, shown};
 use crate::ruleset::{Category, Rule, RuleIndex, Test};
@@ -98,7 +98,10 @@ fn with_parents(mut drafts: Vec<Draft>, orphans: Orphans, findings: &mut Finding
             suggestions += 1;
             let suggested = (suggestions <= SUGGESTIONS_MAX).then(|| near(draft, parent, &known, &parents)).flatten();
             let finding = match orphans {
-                Orphans::Error => Finding::new(&codes::MISSING_PARENT, why).meant(suggested),
+                Orphans::Error => match shipped_help(parent.id) {
+                    Some(help) => Finding::new(&codes::MISSING_PARENT, why).help(help),
+                    None => Finding::new(&codes::MISSING_PARENT, why).meant(suggested),
+                },
                 Orphans::SetAside if present.is_empty() && !draft.also_under_root => {
                     Finding::new(&codes::SET_ASIDE, format!("the rule is set aside: {why}"))
                 }
@@ -328,7 +331,8 @@ fn circles(drafts: &[Draft], waiting: &[usize], findings: &mut Findings) {
         for link in (1..circle.len()).take(4) {
             finding = finding.related(circle[(first + link) % circle.len()].1, "and here");
         }
-        findings.push(finding.help("remove one of these".to_owned()));
+        let help = if circle.len() == 1 { "name another rule" } else { "remove one of these" };
+        findings.push(finding.help(help.to_owned()));
     }
 }
 

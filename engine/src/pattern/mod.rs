@@ -8,8 +8,9 @@
 //! [`syntax`] reads OS_Regex. Single anchored literals are compared in place ([`literal`]), everything else is
 //! translated for the crate `regex`, whose cost is linear in the text whatever the text is, and compiled [`later`]. How much
 //! memory that will take at most is known before ([`size`]).
-//! [`required`] says which literals a text must hold for a pattern to fit.
+//! [`required`] says which literals a text must hold for a pattern to fit, [`beginning`] how it must begin.
 
+pub(crate) mod beginning;
 mod later;
 mod literal;
 mod os_match;

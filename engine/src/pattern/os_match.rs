@@ -2,7 +2,7 @@
 
 use super::later::Later;
 use super::literal::{Fold, Literal};
-use super::{PatternError, check_length, required, size};
+use super::{PatternError, beginning, check_length, required, size};
 
 /// A compiled OS_Match pattern: literals separated by `|`, each with an optional `^` before it and `$` after it.
 ///
@@ -79,6 +79,11 @@ impl OsMatch {
     /// An empty list says that no text fits, `None` that nothing is known.
     pub fn required_literals(&self) -> Option<&[String]> {
         self.required.as_deref()
+    }
+
+    /// Texts with one of which every text begins that fits, in whatever case. `None` says that nothing is known.
+    pub(crate) fn beginnings(&self) -> Option<Vec<String>> {
+        beginning::of_literals(&self.pattern.split('|').filter_map(literal).collect::<Vec<_>>())
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::later::Later;
 use super::literal::{Fold, Literal};
 use super::syntax::{self, Node, PUNCTUATION, Sequence, Set};
-use super::{PatternError, check_length, required, size};
+use super::{PatternError, beginning, check_length, required, size};
 
 /// A compiled OS_Regex pattern.
 ///
@@ -102,6 +102,11 @@ impl OsRegex {
     /// An empty list says that no text fits, `None` that nothing is known.
     pub fn required_literals(&self) -> Option<&[String]> {
         self.required.as_deref()
+    }
+
+    /// Texts with one of which every text begins that fits, in whatever case. `None` says that nothing is known.
+    pub(crate) fn beginnings(&self) -> Option<Vec<String>> {
+        beginning::of_sequences(&syntax::parse(&self.pattern).ok()?)
     }
 }
 

@@ -198,4 +198,9 @@ impl Pcre2 {
     pub fn required_literals(&self) -> Option<&[String]> {
         self.required.as_deref()
     }
+
+    /// Texts with one of which every text begins that fits, in whatever case. `None` says that nothing is known.
+    pub(crate) fn beginnings(&self) -> Option<Vec<String>> {
+        translate::beginnings(&syntax::parse(&self.pattern).ok()?.node)
+    }
 }

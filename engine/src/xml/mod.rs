@@ -27,6 +27,9 @@ pub const ELEMENTS_MAX: usize = 200_000;
 /// Attributes after this many in one tag are left out. OSSEC's rules have at most 9.
 pub const ATTRIBUTES_MAX: usize = 32;
 
+/// What word processors write for quotes.
+const CURLY_QUOTES: [&str; 5] = ["\u{201c}", "\u{201d}", "\u{201e}", "\u{2018}", "\u{2019}"];
+
 /// What a file holds.
 #[derive(Debug, Default)]
 pub struct Document {
@@ -197,7 +200,11 @@ impl Builder<'_> {
             let RawAttribute { key, value } = match attribute {
                 Ok(attribute) => attribute,
                 Err(error) => {
-                    self.findings.push(bad_attribute(&error, element.tag));
+                    let finding = bad_attribute(&error, element.tag);
+                    let rest = finding.span.map_or(&b""[..], |at| self.bytes(Span { end: element.tag.end, ..at }));
+                    let is_curly = CURLY_QUOTES.iter().any(|quote| rest.starts_with(quote.as_bytes()));
+                    let help = is_curly.then(|| "write straight quotes: `\"`".to_owned());
+                    self.findings.push(finding.help(help));
                     element.damaged = true;
                     continue;
                 }
@@ -252,7 +259,7 @@ impl Builder<'_> {
         // A misspelt end tag still ends its element: that gives one finding instead of many.
         match self.open.pop() {
             Some(mut element) if element.children.is_empty() && is_misspelt(&name, &element.name) => {
-                let help = format!("write `</{}>`", element.name);
+                let help = format!("write `</{}>`, unless the start tag is the one that is wrong", element.name);
                 self.findings.push(finding.related(element.name_span, "this element is open").help(help));
                 element.closed = true;
                 self.attach(element);

@@ -1,5 +1,5 @@
 //! Patterns that compile and mean something else than they seem to: signs of another dialect, line breaks, alternatives
-//! that fit everything.
+//! that fit everything, texts that run together.
 //!
 //! Whoever knows other regular expressions writes `.*`, `[0-9]+` or `\.` where they stand for themselves. Such a rule
 //! loads, and then never holds. These are lints: nothing is said of what may well be meant, such as `select+` in a URL,
@@ -11,9 +11,11 @@ mod in_regex;
 mod line_break;
 mod signs;
 
+pub(super) use signs::pcre2_twin;
+
 use super::elements::Occurrence;
 use super::text::Text;
-use crate::finding::{Finding, Findings, codes};
+use crate::finding::{Finding, Findings, codes, shown};
 
 /// In which of the three dialects a pattern is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,26 @@ pub(super) fn look_at(
                 .help("write what is meant, or remove the element".to_owned()),
         );
     }
+    for pair in elements.windows(2) {
+        let finding = run_together(name, [&pair[0].text, &pair[1].text]);
+        finding.into_iter().for_each(|finding| findings.push(finding.rule(rule)));
+    }
     look(name, dialect, text, rule, findings);
+}
+
+/// Two texts that are joined in the middle of an alternative. Who goes on in another element for want of room mostly does
+/// so at a space.
+fn run_together(name: &str, [one, next]: [&Text; 2]) -> Option<Finding> {
+    let parts = |character: char| character == '|' || character.is_whitespace();
+    let (last, first) = (one.value.chars().next_back()?, next.value.chars().next()?);
+    if parts(last) || parts(first) {
+        return None;
+    }
+    let message = format!("`{name}` stands twice, and asks for `{}`", shown(&format!("{}{}", one.value, next.value)));
+    let finding = Finding::new(&codes::TEXTS_RUN_TOGETHER, message)
+        .at(next.span(), "follows the other with nothing between")
+        .related(one.span(), "the other");
+    Some(finding)
 }
 
 /// Looks at the pattern of an element, or of an attribute, that has been compiled.

@@ -115,9 +115,17 @@ fn told(element: &str, pattern: &str, slips: &[Slip]) -> String {
     }
 }
 
+/// The element that holds PCRE2 in place of this one. Conditions on a change have one alone.
+pub(in crate::load) fn pcre2_twin(element: &str) -> Option<&'static str> {
+    match TWINS.iter().find(|(plain, _)| *plain == element) {
+        Some((_, twin)) => Some(twin),
+        None => element.contains(" on=").then_some("pcre2"),
+    }
+}
+
 /// How to say it in the dialect that it was written in.
 fn as_pcre2(element: &str, pattern: &str, slips: &[Slip]) -> String {
-    let twin = TWINS.iter().find(|(plain, _)| *plain == element).map(|(_, twin)| twin);
+    let twin = pcre2_twin(element);
     let is_of_slip = |at: usize| slips.iter().any(|slip| slip.range.contains(&at));
     let has_others = pattern.bytes().enumerate().any(|(at, byte)| br".?*+()[]{}\".contains(&byte) && !is_of_slip(at));
     match twin {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
+use super::super::beginning::one_each;
 use super::super::required::{any_of, better};
 use super::super::{CACHE_BYTES_MAX, COMPILED_BYTES_MAX, size};
 use super::program::is_nullable;
@@ -198,4 +199,20 @@ pub(super) fn required(node: &Node) -> Option<Vec<String>> {
 fn of_text(text: &mut String) -> Option<Vec<String>> {
     let text = std::mem::take(text);
     (!text.is_empty()).then(|| vec![text])
+}
+
+/// How every text begins that fits; see [`Pcre2::beginnings`](super::Pcre2::beginnings).
+pub(super) fn beginnings(node: &Node) -> Option<Vec<String>> {
+    match node {
+        Node::Alternate(nodes) => one_each(nodes.iter().map(beginning)),
+        Node::Capture(_, node) => beginnings(node),
+        node => one_each(std::iter::once(beginning(node))),
+    }
+}
+
+fn beginning(node: &Node) -> Option<String> {
+    let Node::Concat(nodes) = node else { return None };
+    let [Node::Assert(Assertion::TextStart), rest @ ..] = &nodes[..] else { return None };
+    let literal = |node: &Node| if let Node::Set(set) = node { set.as_ascii() } else { None };
+    Some(rest.iter().map_while(literal).collect())
 }

@@ -193,7 +193,13 @@ impl<'p> Parser<'p> {
     }
 
     fn unknown_group(&self, start: usize) -> PatternError {
-        let help = r"write `(?:...)` for a group that does not capture, `\(` for a literal `(`";
+        // The backslash that rule files want before a `<` stays in the text.
+        let help = match &self.text[start..] {
+            text if text.starts_with(r"(?\<=") => "write `(*plb:...)` for a look-behind",
+            text if text.starts_with(r"(?\<!") => "write `(*nlb:...)` for a negative look-behind",
+            text if text.starts_with(r"(?\<") || text.starts_with(r"(?P\<") => "write `(?'NAME'...)` for a named group",
+            _ => r"write `(?:...)` for a group that does not capture, `\(` for a literal `(`",
+        };
         self.error(start..self.at + 1, "this is no kind of group", help)
     }
 
