@@ -150,17 +150,6 @@ impl RuleSet {
         about_runs.is_some_and(|index| !self.rules[index.0 as usize].children.is_empty())
     }
 
-    /// Where a rule states its condition of this element, such as `match`: the first element of that name.
-    pub fn condition_span(&self, rule: u32, element: &str) -> Option<Span> {
-        let rule = &self.rules[self.by_id.get(&rule)?.0 as usize];
-        let mut spans = rule.conditions.iter().map(|condition| (condition.test.name(), condition.span));
-        let mut on_change = rule.on_change.iter().map(|condition| (condition.test.name(), condition.span));
-        let mut counts = rule.memory.composite.iter().map(|composite| (composite.counts.element(), composite.span));
-        let of_element = |(name, _): &(&str, Span)| *name == element;
-        let found = spans.find(of_element).or_else(|| on_change.find(of_element)).or_else(|| counts.find(of_element));
-        found.map(|(_, span)| span)
-    }
-
     /// The rule of this id.
     pub fn rule(&self, id: u32) -> Option<RuleInfo<'_>> {
         self.by_id.get(&id).map(|index| RuleInfo::of(&self.rules[index.0 as usize]))
