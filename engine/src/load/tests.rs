@@ -308,7 +308,9 @@ fn the_digest_names_contents_and_settings_and_nothing_else() {
         digest(&[&text], &Settings { email_alert_level: 2, ..settings.clone() }),
         digest(&[&text], &Settings { alert_text_bytes_max: 2, ..settings.clone() }),
         digest(&[&text], &Settings { clock_skew_seconds_max: 2, ..settings.clone() }),
-        digest(&[&text], &Settings { late_after_seconds: 2, ..settings }),
+        digest(&[&text], &Settings { late_after_seconds: 2, ..settings.clone() }),
+        digest(&[&text], &Settings { time_zone: Some("UTC".to_owned()), ..settings.clone() }),
+        check(&files(&[&text]), &settings, Orphans::SetAside).rules.expect("good rules").digest_hex(),
     ];
     let different: std::collections::BTreeSet<_> = all.iter().collect();
     assert_eq!(different.len(), all.len());
