@@ -11,6 +11,7 @@ use crate::decoder::{Decoder, Decoders};
 use crate::evaluate::{Prefilter, timer};
 use crate::field_condition::FieldCondition;
 use crate::finding::Finding;
+use crate::load::Orphans;
 use crate::numbers::Numbers;
 use crate::pattern::{OsMatch, OsRegex, Pcre2};
 use crate::run_fact::RunFact;
@@ -77,6 +78,8 @@ pub struct RuleSet {
     pub(crate) decoder_files: usize,
     /// The settings it was compiled with.
     pub(crate) settings: Settings,
+    /// Rules whose parent is missing were set aside, if there were any.
+    pub(crate) orphans: Orphans,
     /// What takes lines apart that are no command's outputs.
     pub(crate) decoders: Decoders,
     /// What is recorded of events for composite rules.
@@ -119,6 +122,11 @@ impl RuleSet {
     /// The settings it was compiled with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What was to become of rules whose parent is missing.
+    pub fn orphans(&self) -> Orphans {
+        self.orphans
     }
 
     /// What could be said about the files without refusing them.
