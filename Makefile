@@ -48,7 +48,7 @@ lint: setup
 doc: setup
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps
 
-rules: ## Check and test the shipped rules
+rules: setup ## Check and test the shipped rules
 	$(CARGO) build $(CARGO_FLAGS)
 	$(BIN) check rules/
 	$(BIN) test rules/

@@ -26,20 +26,43 @@ claim_target() {
     echo "$PWD" >"$mark"
 }
 header() { echo "#include <$1>" | cc -E -; }
-# The C library that bindgen loads, not libclang-cpp, which compilers bring along without it.
-libclang() {
-    local at
-    [ -n "${LIBCLANG_PATH:-}" ] && return
-    for at in '/usr/lib/llvm-*/lib' '/usr/lib/*' /usr/lib64 /usr/lib '/usr/local/lib*'; do
-        compgen -G "$at/libclang.so*" || compgen -G "$at/libclang-[0-9]*.so*" && return
+any_of() { # any_of PATTERN...: whether some file fits one of them
+    local pattern
+    for pattern in "$@"; do
+        compgen -G "$pattern" && return
     done
     return 1
+}
+# The C library that bindgen loads, not libclang-cpp, which compilers bring along without it; and the compiler's own headers,
+# which the library's package does not depend on.
+libclang() {
+    local at libraries=() headers=()
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    for at in '/usr/lib/llvm-*/lib' '/usr/lib/*' /usr/lib64 /usr/lib '/usr/local/lib*'; do
+        libraries+=("$at/libclang.so*" "$at/libclang-[0-9]*.so*")
+        headers+=("$at/clang/*/include/stddef.h")
+    done
+    any_of "${libraries[@]}" && any_of "${headers[@]}"
+}
+# Whether a version (1.91.0) is at least another one.
+at_least() { printf '%s\n%s\n' "$2" "$1" | sort -V -C; }
+java_17() { # 1.8 calls itself so; later ones 11, 17, 21.
+    local version
+    version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9.]*\).*/\1/p')
+    [ -z "$version" ] || at_least "$version" 17
 }
 
 case "${1:-build}" in
 build)
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
     if ! have cargo >/dev/null; then
-        echo "setup: cargo is missing: install Rust 1.91 or later (your distribution's rustup, or your own way)" >&2
+        echo "setup: cargo is missing: install Rust $wanted or later (your distribution's rustup, or your own way)" >&2
+        exit 2
+    fi
+    # An old one does not get as far as to say so.
+    version=$(cargo --version | cut -d ' ' -f 2)
+    if ! at_least "$version" "$wanted"; then
+        echo "setup: cargo $version is too old: install Rust $wanted or later (such as by rustup)" >&2
         exit 2
     fi
     need gcc have cc
@@ -55,6 +78,11 @@ kafka)
     if [ -z "${TRIPLINE_TEST_KAFKA:-}" ]; then
         need default-jre-headless have java
         need maven have mvn
+        if have java >/dev/null && ! java_17; then
+            echo "setup: \`java\` is older than 17, which Kafka needs: install a newer one (openjdk-17-jre-headless or later), or" >&2
+            echo "setup: set TRIPLINE_TEST_KAFKA=host:port to a broker that you have" >&2
+            exit 2
+        fi
     fi
     ;;
 demo)
@@ -81,6 +109,7 @@ if ! have apt-get >/dev/null; then
     exit 2
 fi
 echo "setup: installing them with apt-get" >&2
-export DEBIAN_FRONTEND=noninteractive
-"${as_root[@]}" apt-get update -q >&2
-"${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+# By env, since sudo hands no variables on.
+apt_get() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >&2; }
+apt_get update
+apt_get install -y --no-install-recommends "${missing[@]}"

@@ -6,8 +6,10 @@ use std::ops::ControlFlow;
 
 use jiff::{Timestamp, tz::TimeZone};
 use tripline_engine::format::escaped_line;
+use tripline_eventlog::Reader;
 use tripline_eventlog::embedded::LocalLog;
 use tripline_schemas::Key;
+use tripline_schemas::partition::partition_for;
 use tripline_schemas::state::{
     Activation, Baseline, Counted, Cursor, Cursors, HistoryBounds, KeyState, RuleState, Scope, Seen, SeenKind, StateKey,
 };
@@ -81,12 +83,12 @@ fn show(args: &State, settings: &Settings) -> Outcome {
 
 /// Whether an embedded log remembers anything of a key.
 pub fn is_remembered(log: &LocalLog, settings: &Settings, key: &Key) -> anyhow::Result<bool> {
-    let wanted = StateKey::Key(key.clone()).to_bytes();
-    Ok(embedded(log, settings)?.keys().any(|(_, key)| *key == wanted))
+    let partitions = log.reader(&settings.topic_names().outputs)?.partitions();
+    let partition = partition_for(&key.to_bytes(), partitions);
+    Ok(log.state_get(partition, &StateKey::Key(key.clone()).to_bytes())?.is_some())
 }
 
 fn embedded(log: &LocalLog, settings: &Settings) -> anyhow::Result<Values> {
-    use tripline_eventlog::Reader;
     let partitions = log.reader(&settings.topic_names().outputs)?.partitions();
     let mut values = Values::new();
     for partition in 0..partitions {

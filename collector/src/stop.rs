@@ -1,7 +1,6 @@
 //! A wish to stop, told once and seen by threads and tasks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -29,15 +28,6 @@ impl Stop {
     pub async fn asked(&self) {
         // The sender lives in `self`, so waiting can't fail.
         let _ = self.0.subscribe().wait_for(|asked| *asked).await;
-    }
-
-    /// Asks to stop after a time, from a thread of its own that does not keep the process alive.
-    pub fn ask_after(&self, time: Duration) {
-        let stop = self.clone();
-        std::thread::spawn(move || {
-            std::thread::sleep(time);
-            stop.ask();
-        });
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tripline_collector::{
     ActivePlan, CollectError, Collector, CommandLine, CommandSpec, Identity, Interval, Observer, Plan, Progress,
@@ -254,7 +253,7 @@ fn one_run_can_be_had_without_a_spool() {
     assert_eq!((run.key.agent(), run.key.command(), run.command_line.as_str()), ("web-1", "w", "echo out; exit 2"));
     assert_eq!((run.output.as_slice(), &run.ending), (b"out\n".as_slice(), &Ending::Exited(2)));
     let stop = Stop::new();
-    stop.ask_after(Duration::from_millis(100));
+    stop.ask();
     let plan = Plan::check(&[shell("s", "sleep 1000", 60)], "web-1", &Settings::default()).unwrap();
     assert_eq!(run_once(plan.command("s").unwrap(), &identity(), &stop).unwrap().ending, Ending::Interrupted);
 }

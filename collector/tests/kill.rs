@@ -81,6 +81,7 @@ fn collect(dir: &Path, commands: usize, stop: &Stop) -> Summary {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how the child of this test is told what to do")]
 fn the_collector_that_is_killed() {
     let Some(dir) = std::env::var_os(DIR) else {
         return; // Only does something when the test below starts it.

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tripline_schemas::alert::{Alert, AlertAgent, AlertDecoder, AlertRule, AlertRuleSet, AlertRun, Diff, Source};
+use tripline_schemas::alert::{self, Alert, AlertAgent, AlertDecoder, AlertRule, AlertRuleSet, AlertRun, Diff, Source};
 use tripline_schemas::event::{Event, Gap};
 use tripline_schemas::state::RecordedEvent;
 use tripline_schemas::{Key, Run};
@@ -80,7 +80,7 @@ impl<'a> EventFacts<'a> {
 
     /// `(agent) address->command`, or `host->command`.
     pub fn location(&self) -> &str {
-        let make = || line::location(self.key, self.address);
+        let make = || alert::location(self.key.agent(), self.address, self.key.command());
         self.location_given.unwrap_or_else(|| self.location_made.get_or_init(make))
     }
 

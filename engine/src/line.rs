@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use tripline_schemas::event::Gap;
-use tripline_schemas::run::Failure;
+use tripline_schemas::run::{Failure, display_name};
 use tripline_schemas::state::TextDigest;
 use tripline_schemas::{Key, Run};
 use uuid::Uuid;
@@ -183,23 +183,9 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A command's name as lines and locations show it: every `:` is a backslash. OSSEC does so, and rules rely on it.
-pub(crate) fn shown_name(name: &str) -> Cow<'_, str> {
-    if name.contains(':') { Cow::Owned(name.replace(':', "\\")) } else { Cow::Borrowed(name) }
-}
-
-/// `(agent) address->command`, or `host->command` for an agent without an address.
-pub(crate) fn location(key: &Key, address: Option<&str>) -> String {
-    let name = shown_name(key.command());
-    match address {
-        Some(address) => format!("({}) {address}->{name}", key.agent()),
-        None => format!("{}->{name}", key.agent()),
-    }
-}
-
 /// `ossec: output: 'NAME':`, what every line of a command's output starts with.
 pub(crate) fn output_header(command: &str) -> Vec<u8> {
-    format!("ossec: output: '{}':", shown_name(command)).into_bytes()
+    format!("ossec: output: '{}':", display_name(command)).into_bytes()
 }
 
 /// Two texts of one command without the header line that both begin with: it is no line of theirs. As they are when one
@@ -337,17 +323,17 @@ pub(crate) fn gave_up(key: &Key, rule: u32) -> Vec<u8> {
 /// Runs are gone.
 pub(crate) fn gap(gap: &Gap) -> Vec<u8> {
     let runs = if gap.runs == 1 { "run" } else { "runs" };
-    format!("tripline: gap: '{}': {} {runs} lost", shown_name(gap.key.command()), gap.runs).into_bytes()
+    format!("tripline: gap: '{}': {} {runs} lost", display_name(gap.key.command()), gap.runs).into_bytes()
 }
 
 /// Two collectors speak under one name.
 pub(crate) fn duplicate_agent(agent: &str, other: Uuid, this: Uuid) -> Vec<u8> {
-    let agent = shown_name(agent);
+    let agent = display_name(agent);
     format!("tripline: agent: '{agent}': duplicate agent: spools {other} and {this} alternate").into_bytes()
 }
 
 fn about_run(key: &Key) -> Vec<u8> {
-    format!("tripline: run: '{}': ", shown_name(key.command())).into_bytes()
+    format!("tripline: run: '{}': ", display_name(key.command())).into_bytes()
 }
 
 /// Milliseconds for people: `30s`, `1.5s`.

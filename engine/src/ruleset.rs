@@ -11,6 +11,7 @@ use crate::decoder::{Decoder, Decoders};
 use crate::evaluate::{Prefilter, timer};
 use crate::field_condition::FieldCondition;
 use crate::finding::Finding;
+use crate::load::Orphans;
 use crate::numbers::Numbers;
 use crate::pattern::{OsMatch, OsRegex, Pcre2};
 use crate::run_fact::RunFact;
@@ -77,6 +78,8 @@ pub struct RuleSet {
     pub(crate) decoder_files: usize,
     /// The settings it was compiled with.
     pub(crate) settings: Settings,
+    /// Rules whose parent is missing were set aside, if there were any.
+    pub(crate) orphans: Orphans,
     /// What takes lines apart that are no command's outputs.
     pub(crate) decoders: Decoders,
     /// What is recorded of events for composite rules.
@@ -121,6 +124,11 @@ impl RuleSet {
         &self.settings
     }
 
+    /// What was to become of rules whose parent is missing.
+    pub fn orphans(&self) -> Orphans {
+        self.orphans
+    }
+
     /// What could be said about the files without refusing them.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
@@ -148,17 +156,6 @@ impl RuleSet {
     pub fn judges_runs(&self) -> bool {
         let about_runs = self.by_id.get(&crate::load::ABOUT_RUNS_ID);
         about_runs.is_some_and(|index| !self.rules[index.0 as usize].children.is_empty())
-    }
-
-    /// Where a rule states its condition of this element, such as `match`: the first element of that name.
-    pub fn condition_span(&self, rule: u32, element: &str) -> Option<Span> {
-        let rule = &self.rules[self.by_id.get(&rule)?.0 as usize];
-        let mut spans = rule.conditions.iter().map(|condition| (condition.test.name(), condition.span));
-        let mut on_change = rule.on_change.iter().map(|condition| (condition.test.name(), condition.span));
-        let mut counts = rule.memory.composite.iter().map(|composite| (composite.counts.element(), composite.span));
-        let of_element = |(name, _): &(&str, Span)| *name == element;
-        let found = spans.find(of_element).or_else(|| on_change.find(of_element)).or_else(|| counts.find(of_element));
-        found.map(|(_, span)| span)
     }
 
     /// The rule of this id.

@@ -17,6 +17,7 @@ pub(crate) fn set(now: Timestamp) -> Timestamp {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "what a test asks for is no setting of the program")]
 fn file() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).map(PathBuf::from)
 }

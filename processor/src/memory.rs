@@ -40,11 +40,6 @@ impl<'a, I: Iterator<Item = Result<Item, Trouble>>> MemoryBackend<'a, I> {
         MemoryBackend { input, next: None, state: BTreeMap::new(), sink }
     }
 
-    /// The state as it is now: by partition, keys and values.
-    pub fn into_state(self) -> BTreeMap<Partition, BTreeMap<Vec<u8>, Vec<u8>>> {
-        self.state
-    }
-
     fn advance(&mut self) -> Result<Option<Item>, BackendError> {
         match self.next.take() {
             Some(item) => Ok(Some(item)),

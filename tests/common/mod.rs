@@ -7,6 +7,7 @@ pub mod kafka;
 pub mod ledger;
 pub mod seed;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
@@ -55,10 +56,8 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
         command.args(arguments).current_dir(self.root()).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TRIPLINE_") {
-                command.env_remove(name);
-            }
+        for name in settings_of_the_environment() {
+            command.env_remove(name);
         }
         command
     }
@@ -89,6 +88,12 @@ impl Place {
     pub fn start(&self, arguments: &[&str]) -> Running {
         Running::start(self.command(arguments))
     }
+}
+
+/// The variables that the program would take for settings.
+#[expect(clippy::disallowed_methods, reason = "what tests keep from the program")]
+fn settings_of_the_environment() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("TRIPLINE_"))
 }
 
 impl Drop for Place {

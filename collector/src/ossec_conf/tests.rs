@@ -102,6 +102,7 @@ fn the_examples_of_ossecs_process_monitoring_page_are_read() {
 
 /// The page itself, when it is at hand: its `<localfile>` blocks stand between paragraphs of prose.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "where the page lies is no setting of the program")]
 fn the_whole_process_monitoring_page_gives_its_four_commands() {
     let Some(shared) = std::env::var_os("TRIPLINE_SHARED") else {
         return; // The page is not part of the project; the test above has its examples.

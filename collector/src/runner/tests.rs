@@ -210,10 +210,19 @@ fn an_endless_output_ends_at_the_time_limit_and_stays_within_its_bound() {
 
 #[test]
 fn a_run_is_interrupted_when_the_collector_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let started = dir.path().join("started");
     let stop = Stop::new();
-    stop.ask_after(Duration::from_millis(200));
-    let outcome = run_until(shell("echo so far; sleep 1000"), &stop);
-    assert_eq!(outcome.ending, Ending::Interrupted);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !started.exists() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            stop.ask();
+        });
+        run_until(shell(&format!("echo so far; touch {}; sleep 1000", started.display())), &stop)
+    });
+    assert_eq!((outcome.ending, outcome.output.as_slice()), (Ending::Interrupted, b"so far\n".as_slice()));
 }
 
 /// What `id` and the like print on this machine for a user.

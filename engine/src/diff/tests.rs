@@ -73,6 +73,9 @@ fn too_many_lines_are_compared_without_order_and_the_text_says_so() {
     assert!(shuffled.coarse && shuffled.added.is_empty() && shuffled.removed.is_empty());
     assert!(shuffled.unified.ends_with("\\ none did: the same lines are in another order\n"), "{}", shuffled.unified);
 
+    let at_the_bound = |lines_max| diff(b"a\nb\nc", b"c\nb\na", &DiffLimits { lines_max, ..LIMITS }).coarse;
+    assert_eq!([5, 6].map(at_the_bound), [true, false]);
+
     // Nothing to put in order: in order at any size.
     let grown = diff(b"a", b"a\n1\n2\n3\n4\n5\n6\n7", &limits);
     assert!(!grown.coarse);

@@ -76,6 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn seconds_are_whole_and_rounded_down_before_the_epoch_too() {
+        let seconds = |milliseconds| whole_seconds(Timestamp::from_millisecond(milliseconds).unwrap());
+        assert_eq!([1999, 1000, 999, 0, -1, -1000, -1001].map(seconds), [1, 1, 0, 0, -1, -1, -2]);
+    }
+
+    #[test]
     fn the_timers_that_started_first_give_way() {
         let mut state = RuleState::default();
         let at = |second: usize| Timestamp::from_second(second as i64).unwrap();

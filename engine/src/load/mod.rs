@@ -194,6 +194,7 @@ fn check_all(inputs: &CompileInputs, settings: &Settings, orphans: Orphans, lint
         decoder_files: inputs.decoders.len(),
         decoders: decoders.decoders,
         settings: settings.clone(),
+        orphans,
         time_zone,
     });
     Checked { rules, findings, rule_count }

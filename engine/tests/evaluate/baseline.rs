@@ -149,6 +149,23 @@ fn an_output_that_returned_while_held_back_is_counted_once_per_return() {
 }
 
 #[test]
+fn an_output_that_stays_after_its_alert_has_returned_to_nothing() {
+    let rules = r#"
+        <rule id="100100" level="7" ignore="100"><if_sid>530</if_sid><match>ports</match><check_diff /></rule>"#;
+    check(
+        rules,
+        [
+            printed(0, "a"),
+            printed(10, "b").gives(&["alert 100100"]),
+            printed(20, "c").gives(&["held back 100100 until 110"]),
+            printed(120, "c").gives(&["alert 100100 suppressed 1"]),
+            printed(130, "c"),
+            printed(300, "d").gives(&["alert 100100"]),
+        ],
+    );
+}
+
+#[test]
 fn a_child_that_is_held_back_leaves_the_baseline_of_its_parent() {
     let rules = r#"
         <rule id="100100" level="7"><if_sid>530</if_sid><match>ports</match><check_diff /></rule>
@@ -161,6 +178,23 @@ fn a_child_that_is_held_back_leaves_the_baseline_of_its_parent() {
             printed(20, "x2").gives(&["held back 100101 until 110"]).then_baseline(100100, Some("x1")),
             printed(30, "x1"),
             printed(120, "x3").gives(&["alert 100101 suppressed 1 returned 1"]).with_previous("x1"),
+        ],
+    );
+}
+
+/// Two rules on the way compared, each with its own baseline: the alert shows the change that the nearer one found.
+#[test]
+fn an_alert_shows_the_baseline_of_the_nearest_comparison() {
+    let rules = r#"
+        <rule id="100100" level="7"><if_sid>530</if_sid><match>ports</match><check_diff /></rule>
+        <rule id="100101" level="9"><if_sid>100100</if_sid><match>x</match><check_diff /></rule>"#;
+    check(
+        rules,
+        [
+            printed(0, "a"),
+            printed(10, "x1").gives(&["alert 100100"]).with_previous("a").then_baseline(100101, Some("x1")),
+            printed(20, "b").gives(&["alert 100100"]).with_previous("x1"),
+            printed(30, "x2").gives(&["alert 100101"]).with_previous("x1").then_baseline(100100, Some("x2")),
         ],
     );
 }
@@ -251,4 +285,15 @@ fn what_is_forgotten_is_seen_for_the_first_time() {
             printed(60, "e").then_baseline(100101, Some("e")),
         ],
     );
+}
+
+/// A rule below two parents is reached twice by one output.
+#[test]
+fn that_an_output_cannot_be_compared_is_told_once_however_often_the_rule_is_reached() {
+    let rules = r#"
+        <rule id="100100" level="3" noalert="1"><if_sid>530</if_sid><match>ports</match></rule>
+        <rule id="100101" level="3" noalert="1"><if_sid>530</if_sid><match>ports</match></rule>
+        <rule id="100102" level="7"><if_sid>100100, 100101</if_sid><check_diff /></rule>
+        <rule id="100200" level="3"><if_sid>990000</if_sid><match>cannot compare</match></rule>"#;
+    check(rules, [printed(0, "a"), cut(10, "b").gives(&["alert 100200 about"])]);
 }

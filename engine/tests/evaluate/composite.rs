@@ -21,6 +21,11 @@ const DECODERS: &str = r#"
       <regex offset="after_prematch">^(\S+) (\S+)</regex>
       <order>srcuser, user</order>
       <fts>name, srcuser</fts>
+    </decoder>
+    <decoder name="only">
+      <prematch>^only: </prematch>
+      <regex offset="after_prematch">^(\S+)</regex>
+      <order>srcuser</order>
     </decoder>"#;
 
 fn compiled(xml: &str) -> RuleSet {
@@ -352,6 +357,14 @@ fn if_fts_holds_once_for_each_key_for_ever() {
 }
 
 #[test]
+fn a_first_time_is_used_up_by_the_first_rule_that_asks() {
+    let xml = r#"<rule id="100201" level="6" noalert="1"><decoded_as>app</decoded_as><if_fts /></rule>
+        <rule id="100202" level="5"><decoded_as>app</decoded_as><if_fts /></rule>
+        <rule id="100203" level="3"><decoded_as>app</decoded_as></rule>"#;
+    assert_eq!(results(xml, &[(0, "app: user=bob ip=1 id=1")]), [3]);
+}
+
+#[test]
 fn srcuser_in_a_first_time_key_is_the_user_who_does_something() {
     let xml = r#"<rule id="100200" level="3"><decoded_as>by</decoded_as></rule>
         <rule id="100201" level="6"><if_sid>100200</if_sid><if_fts /></rule>"#;
@@ -380,6 +393,13 @@ fn stored_fields_hold_other_rules_back_for_ever() {
     assert_eq!(ids("srcip", "srcip,id"), [true, true, true, true]);
     // Names are looked for anywhere in the text: `invalid` says `id`.
     assert_eq!(ids("invalid", "id"), ids("id", "id"));
+    // The user is the one acted on, or else who acts.
+    let of_user = xml("user", "user");
+    let by = [(0, "a x", "by: bob root first"), (1, "a x", "by: eve root second"), (2, "a x", "by: bob daemon second")];
+    let held_back = |lines| alerts(&compiled(&of_user), lines).iter().map(Option::is_none).collect::<Vec<_>>();
+    assert_eq!(held_back(by), [false, true, false]);
+    let only = [(0, "a x", "only: bob first"), (1, "a x", "only: eve second"), (2, "a x", "only: bob second")];
+    assert_eq!(held_back(only), [false, false, true]);
     // Lines that have none of the fields have nothing in common.
     let without = [(0, "a x", "first"), (1, "a x", "second")];
     assert!(alerts(&compiled(&xml("srcip", "srcip")), without).iter().all(Option::is_some));
@@ -410,6 +430,10 @@ fn if_matched_regex_counts_events_of_the_category_that_the_rule_has_by_its_paren
         </rule>"#;
     let line = "ossec: output: 'load': boom";
     assert_eq!(results(rules, &steadily(line, 4)), [11, 11, 12, 11]);
+    // Results of lines of another category, though their text fits.
+    let others = format!(r#"{rules}<rule id="100213" level="3"><match>boom</match></rule>"#);
+    let lines = [(0, "app: boom"), (1, "app: boom"), (2, line), (3, line), (4, line)];
+    assert_eq!(results(&others, &lines), [13, 13, 11, 11, 12]);
 }
 
 #[test]

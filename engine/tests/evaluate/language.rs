@@ -6,7 +6,7 @@ use tripline_engine::{MemoryState, Settings, SourceFile, compile};
 use tripline_schemas::Format;
 use tripline_schemas::event::Event;
 
-use crate::world::{check, check_with, judge, printed, rules, run, time};
+use crate::world::{check, check_with, judge, printed, rules, run, shown, time};
 
 fn in_zone(zone: &str) -> Settings {
     Settings { time_zone: Some(zone.to_owned()), ..Settings::default() }
@@ -308,4 +308,16 @@ fn time_is_that_of_the_event_and_not_of_its_arrival() {
     };
     let decision = crate::world::judge_input(&rules, &mut MemoryState::default(), &input);
     assert!(decision.alerts.is_empty());
+}
+
+/// Whether a rule is tried must not depend on what stands behind a pattern that may give up: it would be told when somebody
+/// asks why, and not otherwise.
+#[test]
+fn a_pattern_that_takes_too_long_is_told_whatever_stands_behind_it() {
+    let rules = rules(
+        r#"<rule id="100100" level="5"><if_sid>530</if_sid><match_pcre2>(a+)+(?=c)</match_pcre2><regex>zebra</regex></rule>
+           <rule id="100102" level="6"><if_sid>990000</if_sid><match>was given up</match></rule>"#,
+    );
+    let event = Event::Output(run(Format::FullCommand, 1, 0, "a".repeat(60)));
+    assert_eq!(shown(&judge(&rules, &mut MemoryState::default(), &event)), ["alert 100102 about"]);
 }

@@ -48,6 +48,8 @@ fn an_output_becomes_lines() {
             "\n\na\r\n\r\n b",
             &[(1, r"ossec: output: \'ports\': a"), (2, r"ossec: output: \'ports\':  b")],
         ),
+        // Blanks are something.
+        (Format::Command, " \n\n\t", &[(1, r"ossec: output: \'ports\':  "), (2, r"ossec: output: \'ports\': \t")]),
         (Format::Command, "a\r", &[(1, r"ossec: output: \'ports\': a\r")]),
         (Format::Command, "\n\n", &[]),
         (Format::Command, "", &[]),

@@ -307,3 +307,21 @@ fn a_composite_rule_counts_for_a_late_run_what_was_near_it() {
     assert_eq!(fired(&[0, 950]), [bad(), (2, "100101".to_owned())], "the counted one seemed to come from the future");
     assert_eq!(fired(&[5000, 1010]), [bad(), (2, "100101".to_owned())], "the counted one was long ago");
 }
+
+/// What the shell says of a command that it can't start is in the line about the run, and no part of the output.
+#[test]
+fn a_run_that_failed_is_judged_each_time() {
+    let rules = rules_with(
+        r#"<rule id="100100" level="7"><if_sid>990000</if_sid><match>not found</match></rule>"#,
+        &Settings::default(),
+    );
+    let (state, mut cache) = (MemoryState::default(), QuietCache::new());
+    let alerts = ["permission denied", "not found"].map(|said| {
+        let failed = Run { ending: Ending::Exited(127), ..run(Format::FullCommand, 1, 0, "") };
+        let event = Event::Output(Run { stderr_tail: said.into(), ..failed });
+        let body = Body::Event(&event);
+        let input = Input { body, append_time: time(2), source: None, overtaken: false, duplicate_agent: None };
+        rules.evaluate_with(&input, &state, &mut cache).expect("memory can be read").alerts.len()
+    });
+    assert_eq!(alerts, [0, 1]);
+}

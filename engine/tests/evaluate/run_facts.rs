@@ -109,6 +109,16 @@ fn a_late_run_is_told_from_one_in_time() {
     let output = Event::Output(run(Format::FullCommand, 0, 0, "a"));
     assert_eq!(at(&output, 2), ["alert 100101"]);
     assert_eq!(at(&output, 3600), ["alert 100100"]);
+    let overtaken = Input {
+        body: Body::Event(&output),
+        append_time: time(2),
+        source: None,
+        overtaken: true,
+        duplicate_agent: None,
+    };
+    let decision = judge_input(&rules, &mut MemoryState::default(), &overtaken);
+    assert_eq!(shown(&decision), ["alert 100100"], "a run that started later came before it");
+    assert!(decision.alerts[0].run.late);
     // A gap is no run: nothing is known of it.
     let key = Key::new("web-1", "ports").unwrap();
     let gap = Gap { key, address: None, spool: SPOOL, first: 1, last: 2, runs: 2, time: time(0) };

@@ -121,17 +121,6 @@ impl LocalLog {
         }
     }
 
-    /// Saves a position durably. Only an owner can: without one the directory is to be opened as an
-    /// [`EmbeddedLog`](super::EmbeddedLog).
-    pub fn save_position(&self, group: &str, partition: u32, offset: u64) -> Result<(), LogError> {
-        let mut connection = self.place.owner_only("save a position")?;
-        let request = Request::SavePosition { group: group.to_owned(), partition, offset };
-        match connection.ask(&request, &[], Duration::ZERO)? {
-            (Answer::Done, _) => Ok(()),
-            other => Err(connection.unexpected(&other.0)),
-        }
-    }
-
     /// A publisher that appends through the owner. Without one the directory is to be opened as an
     /// [`EmbeddedLog`](super::EmbeddedLog).
     pub fn publisher(&self) -> Result<LocalPublisher, LogError> {

@@ -64,11 +64,6 @@ pub(super) enum Request {
         group: String,
         partition: u32,
     },
-    SavePosition {
-        group: String,
-        partition: u32,
-        offset: u64,
-    },
     /// Takes as long as it takes to read everything.
     Verify,
     /// Takes as long as writing what is in memory does, and copying on another file system.

@@ -25,7 +25,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    Batch, EmbeddedLog, Position, open,
+    EmbeddedLog, open,
     protocol::{self, Answer, PROTOCOL, Request, WireError},
     store::check_partition,
     topic::Topic,
@@ -130,9 +130,7 @@ impl Rights {
             | Request::StateIter { .. }
             | Request::Position { .. } => Rights::Read,
             Request::Append { topic } if guests_append_to.is_none_or(|allowed| allowed == topic) => Rights::Append,
-            Request::Append { .. } | Request::SavePosition { .. } | Request::Verify | Request::Backup { .. } => {
-                Rights::All
-            }
+            Request::Append { .. } | Request::Verify | Request::Backup { .. } => Rights::All,
         }
     }
 
@@ -287,12 +285,6 @@ impl Server {
             Request::Position { group, partition } => {
                 Answer::Position { offset: self.log.position(&group, partition)? }
             }
-            Request::SavePosition { group, partition, offset } => {
-                let positions = vec![Position { group, partition, offset }];
-                self.log.commit(Batch { positions, ..Batch::default() })?;
-                self.log.sync()?;
-                Answer::Done
-            }
             Request::Verify => {
                 let topics = shared.topics.read().expect("not poisoned: nothing panics while it is held");
                 let topics: Vec<Arc<Topic>> = topics.values().cloned().collect();
@@ -431,8 +423,7 @@ mod tests {
         assert_eq!(needed(&Request::Topics), Rights::Read);
         assert_eq!(needed(&append("outputs")), Rights::Append);
         assert_eq!(needed(&append("alerts")), Rights::All, "nobody may forge an alert");
-        let position = Request::SavePosition { group: "tripline".to_owned(), partition: 0, offset: 0 };
-        assert_eq!(needed(&position), Rights::All, "nobody may make the processor begin anew");
+        assert_eq!(needed(&Request::Backup { to: "/tmp".into() }), Rights::All, "nobody may choose where it writes");
         assert_eq!(Rights::needed_for(&append("outputs"), None), Rights::Append, "who only reads is told how to write");
     }
 }

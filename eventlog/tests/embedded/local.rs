@@ -135,14 +135,12 @@ fn the_socket_the_files_and_the_owner_show_the_same() {
 }
 
 #[test]
-fn another_process_appends_and_saves_positions_through_the_owner() {
+fn another_process_appends_through_the_owner() {
     let dir = tempdir().unwrap();
     let (log, server) = served(dir.path());
     let local = reading(dir.path());
     local.publisher().unwrap().publish(OUTPUTS, &[record("k", "imported")]).unwrap();
-    local.save_position("g", 0, 5).unwrap();
     assert_eq!(values(&read_all(&mut log.reader(OUTPUTS).unwrap())), ["imported"]);
-    assert_eq!(log.position("g", 0).unwrap(), Some(5));
     let error = local.publisher().unwrap().publish("other", &[record("k", "v")]).unwrap_err();
     assert!(matches!(error, LogError::NoTopic { .. }), "{error:?}");
 

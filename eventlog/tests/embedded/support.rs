@@ -79,11 +79,13 @@ pub fn child_command(name: &str, dir: &Path) -> Command {
 }
 
 /// The directory that a child works in; `None` when this is no child, but somebody who runs all ignored tests.
+#[expect(clippy::disallowed_methods, reason = "how the child of a test is told what to do")]
 pub fn child_dir() -> Option<std::path::PathBuf> {
     std::env::var_os("DIR").map(Into::into)
 }
 
 /// A number from the environment.
+#[expect(clippy::disallowed_methods, reason = "the seed and the length of a test are no settings of the program")]
 pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var_os(variable)?;
     Some(text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{variable} is not a number")))

@@ -90,8 +90,8 @@ impl Restorer {
         self.work.is_empty()
     }
 
-    /// Begins to restore a partition. `Err` with the store's place in the changelog when that is not there: the store
-    /// must be put aside and an empty one restored instead.
+    /// Begins to restore a partition. Of a store that is [`Begun::Unrelated`] nothing begins: it must be put aside and an
+    /// empty one restored instead.
     pub(super) fn begin(&mut self, partition: Partition, store: PartitionStore) -> Result<Begun, BackendError> {
         let (first, high) = self
             .uncommitted

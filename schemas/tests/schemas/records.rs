@@ -98,8 +98,12 @@ fn a_key_has_two_names_without_nul_and_of_bounded_size() {
     assert_eq!(Key::new("", "df"), Err(KeyError::Empty("agent")));
     assert_eq!(Key::new("web", ""), Err(KeyError::Empty("command")));
     assert_eq!(Key::new("web", "d\0f"), Err(KeyError::Nul("command")));
-    let long = "x".repeat(key::COMMAND_BYTES_MAX + 1);
-    assert!(matches!(Key::new("web", long), Err(KeyError::TooLong { part: "command", len: 65_537, max: 65_536 })));
+    let x = |count: usize| "x".repeat(count);
+    let long = Key::new("web", x(key::COMMAND_BYTES_MAX + 1));
+    assert_eq!(long, Err(KeyError::TooLong { part: "command", len: 65_537, max: 65_536 }));
+    assert!(Key::new(x(key::AGENT_BYTES_MAX), x(key::COMMAND_BYTES_MAX)).is_ok());
+    let long = Key::new(x(key::AGENT_BYTES_MAX + 1), "df");
+    assert_eq!(long, Err(KeyError::TooLong { part: "agent", len: 256, max: 255 }));
     assert_eq!(Key::from_bytes(b"web"), Err(KeyError::Malformed));
     assert_eq!(Key::from_bytes(b"web\0\xff"), Err(KeyError::Malformed));
     assert_eq!(Key::from_bytes(b"web\0d\0f"), Err(KeyError::Nul("command")));

@@ -22,6 +22,11 @@ impl World {
     }
 
     fn run(&mut self, command: usize, output: Vec<u8>) {
+        self.ask(command, output);
+        self.check();
+    }
+
+    fn ask(&mut self, command: usize, output: Vec<u8>) {
         let run = Run {
             id: RunId { spool: Uuid::nil(), sequence: 1 },
             key: self.key(command),
@@ -44,7 +49,6 @@ impl World {
             self.cache.remember(&candidate, Validity::ALWAYS);
         }
         self.not_kept += u32::from(candidate.digest.get().is_some());
-        self.check();
     }
 
     /// The room is that of the outputs that are there.
@@ -119,4 +123,13 @@ fn a_long_output_is_known_by_its_digest() {
     assert_eq!(world.not_kept, 0);
     (0..3).for_each(|_| world.run(1, vec![b'x'; 64 * 1024 + 1]));
     assert_eq!((world.not_kept, world.cache.hits()), (3, 4));
+}
+
+#[test]
+fn so_many_agents_and_commands_are_remembered_and_no_more() {
+    let mut world = World::new(0);
+    for command in 0..KEYS_MAX + 10 {
+        world.ask(command, Vec::new());
+    }
+    assert_eq!(world.cache.keys.len(), 10);
 }
