@@ -70,10 +70,10 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
         Err(error) => return Err(error),
     };
     let numbers = segment::list(dir)?;
-    // Of the last segment that was read to its end: its number, and the number of the run after it.
-    let mut before: Option<(u64, u64)> = None;
+    // Of the last segment that was read to its end: its number, and the number of the run after it, where something tells.
+    let mut before: Option<(u64, Option<u64>)> = None;
     for number in &numbers {
-        let mut next_sequence = before.map_or(1, |(_, next)| next);
+        let mut next_sequence = before.and_then(|(_, next)| next);
         let path = segment::path(dir, *number);
         let mut reader = match SegmentReader::open(&path, known.seal(*number), *number, 0, None) {
             Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue, // Published.
@@ -85,17 +85,18 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
                 Step::End => break,
                 Step::Frame(Entry::End { sequence, .. }) => {
                     check.runs += 1;
-                    next_sequence = sequence + 1;
+                    next_sequence = Some(sequence + 1);
                 }
                 Step::Frame(Entry::Start(snapshot)) => {
                     if let Some((last, next)) = before
                         && last + 1 == *number
-                        && let Some(missing) = snapshot.missing_from(next)
+                        && (next.is_some() || snapshot.segments.contains(&last))
+                        && let Some(missing) = snapshot.missing_from(next.unwrap_or_else(|| snapshot.first_unknown()))
                         && let lost @ 1.. = snapshot.not_told(missing)
                     {
                         check.damage.push(cut_off(&segment::path(dir, last), lost));
                     }
-                    next_sequence = snapshot.next_sequence;
+                    next_sequence = Some(snapshot.next_sequence);
                     if !known.has(snapshot.spool) {
                         check.damage.push(format!("`{}` belongs to another spool", path.display()));
                     }

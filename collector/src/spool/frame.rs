@@ -88,10 +88,21 @@ impl Snapshot {
         (next_sequence < self.next_sequence).then(|| (next_sequence, self.next_sequence - 1))
     }
 
+    /// The first number that the segment before this one may have held, where nothing says with which it began: those before are
+    /// published, or were dropped with their segments.
+    pub(super) fn first_unknown(&self) -> u64 {
+        let lasts = self.gaps.iter().map(|gap| gap.last);
+        let dropped = lasts.filter(|last| !self.is_settled(*last)).max();
+        self.published.max(dropped.unwrap_or(0)) + 1
+    }
+
     /// How many of these numbers nothing was told of yet: they are neither published nor settled.
     pub(super) fn not_told(&self, (first, last): (u64, u64)) -> u64 {
-        let is_settled = self.settled.iter().any(|(from, to)| (*from..=*to).contains(&last));
-        if is_settled { 0 } else { (last + 1).saturating_sub(first.max(self.published + 1)) }
+        if self.is_settled(last) { 0 } else { (last + 1).saturating_sub(first.max(self.published + 1)) }
+    }
+
+    fn is_settled(&self, number: u64) -> bool {
+        self.settled.iter().any(|(from, to)| (*from..=*to).contains(&number))
     }
 }
 

@@ -90,6 +90,8 @@ struct Fold<'a> {
     /// Whether it is known which number and which ticket come next: a snapshot was read, or a frame that has one.
     has_numbers: bool,
     has_tickets: bool,
+    /// The first number that was seen where none was known.
+    first_seen: Option<u64>,
     /// Under which id the segment that is read gave numbers.
     spool: Uuid,
     /// Tickets of the last segment whose intent was not seen, and no end either.
@@ -121,6 +123,7 @@ impl Fold<'_> {
             holes_before: 0,
             has_numbers: false,
             has_tickets: false,
+            first_seen: None,
             spool: identity.id(),
             unseen: BTreeSet::new(),
             next_before_end: None,
@@ -133,7 +136,7 @@ impl Fold<'_> {
         let (path, seal) = (segment::path(self.dir, number), self.identity.seal(number));
         if number != self.next_segment {
             // Segments in between were dropped on purpose; only a snapshot tells what was in them.
-            (self.has_numbers, self.has_tickets) = (false, false);
+            (self.has_numbers, self.has_tickets, self.first_seen) = (false, false, None);
         }
         self.next_segment = number + 1;
         self.holes_before = self.holes.count();
@@ -192,19 +195,25 @@ impl Fold<'_> {
     /// A segment begins with what must be known of those before it.
     fn start(&mut self, snapshot: Snapshot) {
         let next_sequence = self.next_before_end.take().unwrap_or(self.next_sequence);
-        // Between segments that follow each other nothing was dropped: what is missing is lost.
+        // Between segments that follow each other nothing was dropped: what is missing is lost. Of those whose beginning can't
+        // be read, the oldest that are kept, this one tells with which number they began at the earliest.
+        let began = snapshot.first_unknown();
+        let at_the_beginning = self.first_seen.take().map(|first| (began, first - 1));
+        let at_the_end = snapshot.missing_from(if self.has_numbers { next_sequence } else { next_sequence.max(began) });
         if let Some(before) = self.closed.back_mut()
             && before.number + 1 == snapshot.segment
-            && self.has_numbers
-            && let Some(missing) = snapshot.missing_from(next_sequence)
+            && (self.has_numbers || snapshot.segments.contains(&before.number))
         {
-            // Cut off between two frames, or emptied: nothing in the segment itself tells.
-            let lost = snapshot.not_told(missing);
-            if lost > 0 && !before.is_damaged {
-                self.damage.push(cut_off(&before.path, lost));
+            let missing = at_the_beginning.filter(|(first, last)| first <= last).into_iter().chain(at_the_end);
+            for missing in missing {
+                // Cut off between two frames, or emptied: nothing in the segment itself tells.
+                let lost = snapshot.not_told(missing);
+                if lost > 0 && !before.is_damaged {
+                    self.damage.push(cut_off(&before.path, lost));
+                }
+                before.is_damaged = true;
+                self.holes.add(self.spool, missing);
             }
-            before.is_damaged = true;
-            self.holes.add(self.spool, missing);
         }
         for (ticket, begun) in &self.open {
             if !snapshot.open.iter().any(|(open, _)| open == ticket) {
@@ -250,7 +259,9 @@ impl Fold<'_> {
                 self.open.insert(ticket, Begun { intent, holes: self.holes.count() });
             }
             Entry::End { ticket, sequence, record } => {
-                if self.has_numbers && sequence > self.next_sequence {
+                if !self.has_numbers {
+                    self.first_seen.get_or_insert(sequence);
+                } else if sequence > self.next_sequence {
                     self.holes.add(self.spool, (self.next_sequence, sequence - 1));
                 }
                 self.pass_over(ticket);

@@ -182,6 +182,27 @@ fn damage_of_any_size_loses_no_run_untold() {
 }
 
 #[test]
+fn what_is_gone_of_the_beginning_of_a_closed_segment_or_of_all_of_it_is_told() {
+    for published in [0, 20, 45, 80] {
+        let written = written(120, published, 1);
+        assert!(!written.closed.is_empty());
+        for &segment in &written.closed {
+            let whole = *frames(written.dir.path(), segment).last().unwrap() as usize;
+            for (size, is_cut) in [(100, false), (3_000, false), (9_000, false), (whole, false), (whole, true)] {
+                let what = format!("{published} % published, {size} bytes of segment {segment}, {is_cut}");
+                let copy = damaged(&written, segment, |bytes| match is_cut {
+                    true => bytes.clear(),
+                    false => bytes[..size].fill(b'?'),
+                });
+                let told = told(&written, copy.path(), &what);
+                let (told_runs, begun): (u64, u64) = (told.values().sum(), written.begun.values().sum());
+                assert_eq!(told_runs, begun, "{what}: {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn damage_that_comes_while_the_spool_is_in_use_is_told_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
@@ -390,7 +411,9 @@ fn a_damaged_file_of_the_spool_is_told_and_nothing_false_comes_out_of_it() {
             for from in &files {
                 fs::copy(from, copied.join(from.file_name().unwrap())).unwrap();
             }
-            let (at, cuts) = (below(whole.len() as u64) as usize, round % 3 == 0);
+            // Nothing at all is left of it at first.
+            let at = if round == 0 { 0 } else { below(whole.len() as u64) as usize };
+            let cuts = round % 3 == 0;
             let mut bytes = whole.clone();
             if cuts {
                 bytes.truncate(at);
