@@ -89,6 +89,8 @@ struct Fold<'a> {
     holes_before: usize,
     /// Whether it is known which number and which ticket come next: a snapshot was read, or a frame that has one.
     has_numbers: bool,
+    /// The same of the segment before.
+    had_numbers: bool,
     has_tickets: bool,
     /// The first number that was seen where none was known.
     first_seen: Option<u64>,
@@ -122,6 +124,7 @@ impl Fold<'_> {
             holes: Holes::default(),
             holes_before: 0,
             has_numbers: false,
+            had_numbers: false,
             has_tickets: false,
             first_seen: None,
             spool: identity.id(),
@@ -134,9 +137,10 @@ impl Fold<'_> {
 
     fn segment(&mut self, number: u64, is_last: bool) -> Result<(), SpoolError> {
         let (path, seal) = (segment::path(self.dir, number), self.identity.seal(number));
+        self.had_numbers = self.has_numbers;
         if number != self.next_segment {
             // Segments in between were dropped on purpose; only a snapshot tells what was in them.
-            (self.has_numbers, self.has_tickets, self.first_seen) = (false, false, None);
+            (self.has_numbers, self.has_tickets) = (false, false);
         }
         self.next_segment = number + 1;
         self.holes_before = self.holes.count();
@@ -195,15 +199,13 @@ impl Fold<'_> {
     /// A segment begins with what must be known of those before it.
     fn start(&mut self, snapshot: Snapshot) {
         let next_sequence = self.next_before_end.take().unwrap_or(self.next_sequence);
-        // Between segments that follow each other nothing was dropped: what is missing is lost. Of those whose beginning can't
-        // be read, the oldest that are kept, this one tells with which number they began at the earliest.
-        let began = snapshot.first_unknown();
-        let at_the_beginning = self.first_seen.take().map(|first| (began, first - 1));
-        let at_the_end = snapshot.missing_from(if self.has_numbers { next_sequence } else { next_sequence.max(began) });
+        let first_seen = self.first_seen.take();
+        // What is missing and was not dropped is lost.
         if let Some(before) = self.closed.back_mut()
-            && before.number + 1 == snapshot.segment
-            && (self.has_numbers || snapshot.segments.contains(&before.number))
+            && snapshot.segments.contains(&before.number)
         {
+            let at_the_beginning = first_seen.map(|seen| (snapshot.first_of(before.number), seen - 1));
+            let at_the_end = snapshot.missing_of(before.number, self.had_numbers, next_sequence);
             let missing = at_the_beginning.filter(|(first, last)| first <= last).into_iter().chain(at_the_end);
             for missing in missing {
                 // Cut off between two frames, or emptied: nothing in the segment itself tells.
