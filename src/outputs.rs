@@ -5,14 +5,14 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use tripline_engine::diff::{DiffLimits, diff};
 use tripline_engine::format::escaped_line;
 use tripline_eventlog::Stored;
 use tripline_schemas::event::{Control, Event, Order};
 use tripline_schemas::history::HistoryBody;
-use tripline_schemas::{Ending, Key, Run};
+use tripline_schemas::{Ending, Key, Record, Run};
 
 use crate::cli::{OutputFormat, Outputs, OutputsAction, Where};
 use crate::exit::{Exit, Failure, Outcome};
@@ -24,8 +24,10 @@ use crate::scan;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
-/// Imported records go to the log in portions of this many.
-const IMPORT_BATCH: usize = 500;
+/// Imported records go to the log in portions of this many...
+const IMPORT_RECORDS: usize = 500;
+/// ...or of so many bytes: a portion is one batch of the log, and one message to the process that owns it.
+const IMPORT_BYTES: usize = 4 << 20;
 
 pub fn run(args: &Outputs, settings: Settings) -> Outcome {
     match &args.action {
@@ -219,30 +221,78 @@ fn unlike_headings(text: &str) -> String {
     if text.starts_with("--- ") { format!("\\{text}") } else { text }
 }
 
-/// Reads all of the file first, so that a mistake in its last line imports nothing.
+/// A mistake in the last line imports nothing: all of the file is read before anything goes to the log. What can't be read a
+/// second time is kept in memory meanwhile.
 fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
-    let name = print::path_or(file, "standard input");
-    let mut records = Vec::new();
-    for record in history::read(file).map_err(Failure::unusable)? {
-        let record = record.with_context(|| name.clone()).map_err(Failure::unusable)?;
-        match record.body {
-            HistoryBody::Event(event) => records.push(event.to_record()),
-            HistoryBody::Log(_) => {
-                return Err(Failure::unusable(anyhow::anyhow!(
-                    "{name} holds lines that are no command's output (`log`); only outputs can be imported"
-                )));
-            }
-        }
-    }
-    if records.is_empty() {
-        say!("tripline: {name} holds no outputs");
+    let records: Box<dyn Iterator<Item = anyhow::Result<Record>>>;
+    let count = if file.is_file() && file != Path::new("-") {
+        let count = to_import(file)?.try_fold(0_u64, |count, record| record.map(|_| count + 1));
+        records = Box::new(to_import(file)?);
+        count.map_err(Failure::unusable)?
+    } else {
+        let all = to_import(file)?.collect::<anyhow::Result<Vec<Record>>>().map_err(Failure::unusable)?;
+        let count = all.len() as u64;
+        records = Box::new(all.into_iter().map(Ok));
+        count
+    };
+    if count == 0 {
+        say!("tripline: {} holds no outputs", print::path_or(file, "standard input"));
         return Ok(Exit::NothingSelected);
     }
     let mut publisher = local::publisher(at, settings)?;
-    for batch in records.chunks(IMPORT_BATCH) {
-        publisher.publish(&topic, batch)?;
+    for portion in portions(records) {
+        publisher.publish(&topic, &portion?)?;
     }
-    say!("imported {} into `{topic}`", print::count(records.len() as u64, "output"));
+    say!("imported {} into `{topic}`", print::count(count, "output"));
     Ok(Exit::Fine)
+}
+
+/// What a history file holds for the log.
+fn to_import(file: &Path) -> Result<impl Iterator<Item = anyhow::Result<Record>> + 'static, Failure> {
+    let name = print::path_or(file, "standard input");
+    Ok(history::read(file).map_err(Failure::unusable)?.map(move |record| {
+        match record.with_context(|| name.clone())?.body {
+            HistoryBody::Event(event) => Ok(event.to_record()),
+            HistoryBody::Log(_) => {
+                bail!("{name} holds lines that are no command's output (`log`); only outputs can be imported")
+            }
+        }
+    }))
+}
+
+/// The records in portions that a log takes at once.
+fn portions(
+    mut records: impl Iterator<Item = anyhow::Result<Record>>,
+) -> impl Iterator<Item = anyhow::Result<Vec<Record>>> {
+    std::iter::from_fn(move || {
+        let (mut portion, mut bytes) = (Vec::new(), 0);
+        while portion.len() < IMPORT_RECORDS && bytes < IMPORT_BYTES {
+            match records.next() {
+                None => break,
+                Some(Err(error)) => return Some(Err(error)),
+                Some(Ok(record)) => {
+                    bytes += record.value.as_ref().map_or(0, Vec::len) + record.headers.size();
+                    portion.push(record);
+                }
+            }
+        }
+        (!portion.is_empty()).then_some(Ok(portion))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_imported_goes_to_the_log_in_portions_of_bounded_size() {
+        let record = |bytes| Ok(Record { value: Some(vec![b'x'; bytes]), ..Record::default() });
+        let sizes = [vec![10; 1_200], vec![3 << 20; 3], vec![9 << 20, 1]].concat();
+        let portions: Vec<Vec<Record>> = portions(sizes.iter().copied().map(record)).map(Result::unwrap).collect();
+        let counts: Vec<usize> = portions.iter().map(Vec::len).collect();
+        assert_eq!(counts, [500, 500, 202, 2, 1]);
+        let imported = portions.concat().into_iter().map(|record| record.value.unwrap().len());
+        assert!(imported.eq(sizes));
+    }
 }

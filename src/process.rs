@@ -1,6 +1,6 @@
 //! `tripline process`: a processor by itself: on Kafka, or on the outputs that an embedded log holds.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use tripline_eventlog::Reader;
@@ -77,16 +77,25 @@ fn ends(reader: &mut dyn Reader) -> Result<Vec<u64>, Failure> {
     Ok((0..partitions).map(end).collect::<anyhow::Result<_>>()?)
 }
 
-/// Whether everything before these offsets is judged. An error will come up again where the loop reads.
+/// Whether everything before these offsets is judged. What retention takes before that is judged by nobody.
+fn have_come_to(ends: &[u64], judged: impl Fn(u32) -> u64, first_kept: impl Fn(u32) -> u64) -> bool {
+    (0..).zip(ends).all(|(partition, end)| judged(partition) >= *end || first_kept(partition) >= *end)
+}
+
+/// Whether a processor of the embedded log has come there. An error will come up again where the loop reads.
 fn has_come_to(ends: &[u64], log: &EmbeddedLog, settings: &Settings) -> bool {
+    let topic = settings.topic_names().outputs;
     let judged = |partition| log.position(&settings.application_id, partition).ok().flatten().unwrap_or(0);
-    (0..).zip(ends).all(|(partition, end)| judged(partition) >= *end)
+    let first_kept =
+        |partition| log.reader(&topic).and_then(|mut reader| reader.bounds(partition)).map_or(0, |bounds| bounds.first);
+    have_come_to(ends, judged, first_kept)
 }
 
 /// Where the outputs on Kafka ended at the start, and whether the group has come there.
 struct KafkaGoal {
     ends: Vec<u64>,
     group: GroupPositions,
+    outputs: RefCell<KafkaReader>,
     /// Asking costs a round trip, so it is not done at every turn of the loop.
     asked: Cell<Instant>,
 }
@@ -97,9 +106,11 @@ impl KafkaGoal {
     fn new(at: &Where, settings: &Settings) -> Result<KafkaGoal, Failure> {
         let kafka = settings.kafka(at.kafka.as_deref()).map_err(Failure::unusable)?;
         let topic = settings.topic_names().outputs;
-        let ends = ends(&mut KafkaReader::open(&kafka, &topic)?)?;
+        let mut outputs = KafkaReader::open(&kafka, &topic)?;
+        let ends = ends(&mut outputs)?;
         let group = GroupPositions::open(&kafka, &settings.application_id, &topic, ends.len() as u32)?;
-        Ok(KafkaGoal { ends, group, asked: Cell::new(Instant::now()) })
+        let outputs = RefCell::new(outputs);
+        Ok(KafkaGoal { ends, group, outputs, asked: Cell::new(Instant::now()) })
     }
 
     fn is_reached(&self) -> bool {
@@ -109,7 +120,9 @@ impl KafkaGoal {
         self.asked.set(Instant::now());
         // An error will come up again where the loop reads and commits.
         let committed = self.group.committed().unwrap_or_default();
-        (0..).zip(&self.ends).all(|(partition, end)| committed.get(&partition).copied().unwrap_or(0) >= *end)
+        let judged = |partition| committed.get(&partition).copied().unwrap_or(0);
+        let first_kept = |partition| self.outputs.borrow_mut().bounds(partition).map_or(0, |bounds| bounds.first);
+        have_come_to(&self.ends, judged, first_kept)
     }
 }
 
@@ -159,4 +172,28 @@ pub fn said(summary: &Summary) -> String {
         text.push_str(&format!(", {} to the dead letters", counts.dead_letters));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use tripline_eventlog::embedded::EmbeddedOptions;
+    use tripline_schemas::Record;
+
+    use super::*;
+    use crate::topics;
+
+    #[test]
+    fn what_retention_took_before_it_was_judged_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let topic = settings.topic_names().outputs;
+        let log = EmbeddedLog::open(dir.path(), EmbeddedOptions::default()).unwrap();
+        log.create_topics(&topics::embedded_specs(&settings)).unwrap();
+        log.append(&topic, &[Record::default(), Record::default()]).unwrap();
+        let goal = ends(&mut log.reader(&topic).unwrap()).unwrap();
+        assert_eq!(goal, [2]);
+        assert!(!has_come_to(&goal, &log, &settings));
+        log.enforce_retention(tripline_faults::now() + jiff::SignedDuration::from_hours(15 * 24)).unwrap();
+        assert!(has_come_to(&goal, &log, &settings));
+    }
 }

@@ -26,6 +26,9 @@ use crate::signals::Stop;
 /// How long nothing must have come after the collector's end before the processor stops.
 const QUIET_BEFORE_STOP: Duration = Duration::from_millis(700);
 
+/// So long after the collector's end it stops although more comes, from other collectors or an import, or much is left.
+const STOP_AFTER: Duration = Duration::from_secs(10);
+
 pub fn run(args: &Run, settings: Settings) -> Outcome {
     // First of all: a signal that comes while files are read must not end the program.
     let stop = Stop::on_signals()?;
@@ -93,12 +96,13 @@ fn together(
     let mut process = || {
         // The processor stops after the collector, when nothing more comes, so that the last outputs are judged. What it
         // should miss is judged at the next start.
-        let busy = Cell::new(Instant::now());
+        let (collected, busy) = (Cell::new(Instant::now()), Cell::new(Instant::now()));
         let is_over = || {
             if !collector_ended.is_set() {
+                collected.set(Instant::now());
                 busy.set(Instant::now());
             }
-            busy.get().elapsed() > QUIET_BEFORE_STOP
+            busy.get().elapsed() > QUIET_BEFORE_STOP || collected.get().elapsed() > STOP_AFTER
         };
         // However it ends, by a panic too, the collector must hear of it.
         let _end = stop.set_at_end();

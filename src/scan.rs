@@ -88,10 +88,15 @@ pub fn scan(
                 continue;
             }
             Err(LogError::OutOfRange { topic, partition, offset, first, .. }) => {
+                let last = first.saturating_sub(1);
                 tracing::warn!(
-                    "retention has dropped offsets {offset} to {first} of `{topic}` partition {partition} unread"
+                    "retention has dropped offsets {offset} to {last} of `{topic}` partition {partition} unread"
                 );
                 reader.seek(partition, first)?;
+                // What there was at the start may all be gone.
+                if left.get(&partition).is_some_and(|end| first >= *end) {
+                    left.remove(&partition);
+                }
                 continue;
             }
             other => other?,
@@ -113,4 +118,49 @@ pub fn scan(
         left.retain(|partition, end| reader.position(*partition).is_none_or(|position| position < *end));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tripline_eventlog::Bounds;
+
+    use super::*;
+
+    /// A partition whose records all go away before they are read. Nothing comes after them.
+    struct Overtaken {
+        next: u64,
+    }
+
+    impl Reader for Overtaken {
+        fn partitions(&self) -> u32 {
+            1
+        }
+
+        fn bounds(&mut self, _: u32) -> Result<Bounds, LogError> {
+            Ok(Bounds { first: 0, end: 10 })
+        }
+
+        fn offset_at(&mut self, _: u32, _: Timestamp) -> Result<u64, LogError> {
+            Ok(0)
+        }
+
+        fn seek(&mut self, _: u32, offset: u64) -> Result<(), LogError> {
+            self.next = offset;
+            Ok(())
+        }
+
+        fn read(&mut self, _: usize, _: Duration) -> Result<Vec<Stored>, LogError> {
+            let (topic, offset) = ("outputs".to_owned(), self.next);
+            match offset {
+                0..10 => Err(LogError::OutOfRange { topic, partition: 0, offset, first: 10, end: 10 }),
+                _ => Ok(Vec::new()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_follow_comes_to_its_end_also_when_retention_takes_all_of_it() {
+        let mut none = |stored: Stored| panic!("{stored:?}");
+        scan(&mut Overtaken { next: 0 }, &From::Beginning, false, &Stop::default(), &mut none).unwrap();
+    }
 }

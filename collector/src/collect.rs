@@ -114,14 +114,13 @@ impl Collector {
         let publish_thread = {
             let halt = halt.clone();
             let work = move || {
-                let result = publication.run();
-                halt.ask();
-                result
+                let _end = halt.asked_at_end(); // By a panic too: without it runs would gather in the spool untold.
+                publication.run()
             };
             std::thread::Builder::new().name("publish".to_owned()).spawn(work).map_err(CollectError::Start)?
         };
 
-        let runs = event_loop()?.block_on(self.collect(&spool, Marker::new(spool_id), &wake, stop, &halt));
+        let runs = block_on(self.collect(&spool, Marker::new(spool_id), &wake, stop, &halt))?;
 
         drain.ask();
         let _ = wake.try_send(()); // When it is full, it rings already.
@@ -256,7 +255,7 @@ impl Collector {
 /// Runs one command once, now, and gives its run; nothing is spooled or published. The run id is made up. When asked
 /// to stop, the command is ended and its run is interrupted.
 pub fn run_once(command: &PlannedCommand, identity: &Identity, stop: &Stop) -> Result<Run, CollectError> {
-    let outcome = event_loop()?.block_on(execute(command, None, stop, Duration::ZERO));
+    let outcome = block_on(execute(command, None, stop, Duration::ZERO))?;
     let id = RunId { spool: Uuid::new_v4(), sequence: 1 };
     Ok(intent(command, identity).ended(id, end(outcome)))
 }
@@ -307,9 +306,14 @@ fn end(outcome: Outcome) -> End {
     }
 }
 
-fn event_loop() -> Result<tokio::runtime::Runtime, CollectError> {
+/// Runs an event loop until this is done. Questions to the host's user database that have no answer by then are given up: one
+/// that hangs must not keep the collector from ending.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CollectError> {
     // One thread is enough: it waits for processes and pipes. Files and the log have threads of their own.
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CollectError::Start)
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CollectError::Start)?;
+    let done = event_loop.block_on(work);
+    event_loop.shutdown_background();
+    Ok(done)
 }
 
 async fn sleep_some(time: Option<Duration>) {
@@ -327,5 +331,24 @@ fn resume<T>(error: tokio::task::JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => unreachable!("no run is aborted while it is waited for"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_without_an_answer_does_not_keep_the_collector_from_ending() {
+        let (_never, answer) = std::sync::mpsc::channel::<()>();
+        let (asks, asked) = tokio::sync::oneshot::channel();
+        let work = async {
+            tokio::task::spawn_blocking(move || {
+                asks.send(()).unwrap();
+                answer.recv()
+            });
+            asked.await
+        };
+        block_on(work).unwrap().unwrap();
     }
 }

@@ -22,6 +22,8 @@ struct Inner {
     unavailable: u32,
     /// Every publication fails for good.
     broken: bool,
+    /// Every publication panics.
+    mistaken: bool,
     /// Records with a larger value are not taken.
     bytes_max: Option<usize>,
 }
@@ -30,6 +32,7 @@ impl Publisher for Memory {
     fn publish(&mut self, topic: &str, records: &[Record]) -> Result<(), LogError> {
         assert_eq!(topic, "outputs");
         let mut log = self.0.lock().unwrap();
+        assert!(!log.mistaken, "a mistake in the log's client");
         if log.broken {
             return Err(LogError::Failed { what: "the log is full".into(), source: None });
         }
@@ -214,6 +217,16 @@ fn a_log_that_refuses_for_good_is_an_error_and_the_next_start_publishes() {
     };
     assert_eq!((ran.runs, ran.left_in_spool), (0, false));
     assert_eq!(log.runs().len() as u64, ran.published);
+}
+
+#[test]
+fn a_publication_that_panics_ends_the_collector() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Memory::default();
+    log.0.lock().unwrap().mistaken = true;
+    let run = || run_until(dir.path(), &[shell("a", "echo a", 1)], &log, |_| false);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"a mistake in the log's client"));
 }
 
 #[test]

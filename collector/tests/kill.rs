@@ -17,7 +17,7 @@ use tripline_collector::{
 };
 use tripline_eventlog::{LogError, Publisher};
 use tripline_schemas::event::Event;
-use tripline_schemas::{Ending, Headers, Record};
+use tripline_schemas::{Ending, Headers, Record, Run};
 
 const DIR: &str = "TRIPLINE_KILL_TEST_DIR";
 const COMMANDS: usize = 12;
@@ -80,6 +80,17 @@ fn collect(dir: &Path, commands: usize, stop: &Stop) -> Summary {
     collector.run(Box::new(FileLog::open(&dir.join("log"))), stop).unwrap()
 }
 
+/// The runs in the log, copies included. A last line may be cut off.
+fn published(dir: &Path) -> Vec<Run> {
+    let text = fs::read(dir.join("log")).unwrap_or_default();
+    let whole = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let event = |line: &[u8]| {
+        let Line { key, value, headers } = serde_json::from_slice(line).unwrap();
+        Event::from_record(&Record { key, value, headers: Headers(headers) }).unwrap()
+    };
+    whole.map(event).filter_map(|event| if let Event::Output(run) = event { Some(run) } else { None }).collect()
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how the child of this test is told what to do")]
 fn the_collector_that_is_killed() {
@@ -100,7 +111,10 @@ fn a_collector_killed_at_any_moment_tells_of_every_run_once() {
         random % bound
     };
     let dir = tempfile::tempdir().unwrap();
-    for _ in 0..25 {
+    // Where the machine is slow, until some runs have finished between two kills, and one has not.
+    let seen = |ending: Ending| published(dir.path()).iter().filter(|run| run.ending == ending).count();
+    let mut kills = 0;
+    while kills < 25 || seen(Ending::Exited(0)) <= 20 || seen(Ending::Interrupted) == 0 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "the_collector_that_is_killed"])
             .env(DIR, dir.path())
@@ -108,9 +122,10 @@ fn a_collector_killed_at_any_moment_tells_of_every_run_once() {
             .process_group(0)
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(below(600)));
+        std::thread::sleep(Duration::from_millis(below(600 + kills * 10)));
         child.kill().unwrap();
         child.wait().unwrap();
+        kills += 1;
     }
     let stop = Stop::new();
     stop.ask();
@@ -120,27 +135,22 @@ fn a_collector_killed_at_any_moment_tells_of_every_run_once() {
     // What a processor keeps: it drops what is not above the last number.
     let mut last = 0;
     let mut outputs: BTreeMap<String, u32> = BTreeMap::new();
-    let mut interrupted = 0;
-    for line in fs::read_to_string(dir.path().join("log")).unwrap().lines() {
-        let Line { key, value, headers } = serde_json::from_str(line).unwrap();
-        let run = match Event::from_record(&Record { key, value, headers: Headers(headers) }).unwrap() {
-            Event::Output(run) if run.id.sequence > last => run,
-            _ => continue,
-        };
+    for run in published(dir.path()) {
+        if run.id.sequence <= last {
+            continue;
+        }
         assert_eq!(run.id.sequence, last + 1, "SEED={seed:#x}: numbers have no gaps");
         last += 1;
         match run.ending {
             Ending::Exited(0) => {
                 *outputs.entry(String::from_utf8(run.output).unwrap().trim().to_owned()).or_default() += 1
             }
-            Ending::Interrupted => interrupted += 1,
+            Ending::Interrupted => {}
             other => panic!("SEED={seed:#x}: {other:?}"),
         }
     }
     let started = fs::read_to_string(dir.path().join("started")).unwrap();
     let started: Vec<&str> = started.lines().collect();
-    assert!(outputs.len() > 10, "SEED={seed:#x}: the test must see finished runs, there are {}", outputs.len());
-    assert!(interrupted > 0, "SEED={seed:#x}: the test must see interrupted runs");
     assert!(outputs.values().all(|count| *count == 1), "SEED={seed:#x}: a run was told of twice");
     assert!(outputs.keys().all(|name| started.contains(&name.as_str())), "SEED={seed:#x}");
     // A run may have been interrupted before its command came to note its name.

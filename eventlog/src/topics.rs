@@ -71,8 +71,9 @@ impl TopicNames {
         };
         let kept = |days: u32| Cleanup::Delete { age: DAY * days, bytes: None };
         let output = output_bytes_max + HEADERS;
-        // Four capped texts and the diff's lines, each of which JSON may blow up sixfold.
-        let alert = 4 * 1024 * 1024;
+        // Four capped texts, of 128 KiB at most, the diff's lines, and three times the command's name, each of which JSON may blow up
+        // sixfold. An alert that did not fit would hold up all that comes after it.
+        let alert = 6 * 1024 * 1024;
         vec![
             spec(&self.outputs, partitions, kept(14), output),
             spec(&self.alerts, partitions, kept(90), alert),

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use tripline_engine::{Settings, SourceFile, compile};
 use tripline_eventlog::Reader;
 use tripline_eventlog::embedded::{Batch, EmbeddedLog, EmbeddedOptions, Position};
 use tripline_eventlog::topics::TopicNames;
@@ -26,7 +27,8 @@ use tripline_schemas::dead_letter::DeadLetter;
 use tripline_schemas::event::Event;
 use tripline_schemas::ruleset::RuleSetRecord;
 use tripline_schemas::state::{Activation, StateKey};
-use tripline_schemas::{Key, Record};
+use tripline_schemas::{Ending, Format, Key, Record, Run, RunId};
+use uuid::Uuid;
 
 use world::{RULES, Random, World, rules, seeds};
 
@@ -160,6 +162,47 @@ fn a_record_nobody_can_read_goes_to_the_dead_letters_whole() {
     assert_eq!(summary.counts.dead_letters, 1);
     let letters = read(&log, &topics().dead_letters);
     assert_eq!(DeadLetter::from_record(&letters[0]).unwrap().original, garbage);
+}
+
+#[test]
+fn an_alert_of_the_largest_texts_and_names_fits_its_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    // Nothing takes more room in JSON.
+    let control = |bytes: usize| "\u{1}".repeat(bytes);
+    let key = Key::new(control(255), control(64 * 1024)).unwrap();
+    let run = |sequence: u64| {
+        let lines = (0..900).map(|line| format!("{}{}\n", control(990), line * 4 + sequence)).collect::<String>();
+        Run {
+            id: RunId { spool: Uuid::from_u128(1), sequence },
+            key: key.clone(),
+            address: Some(control(255)),
+            command_line: control(64 * 1024),
+            alias: None,
+            format: Format::FullCommand,
+            started: Timestamp::from_second(1_800_000_000 + sequence as i64).unwrap(),
+            duration_ms: 1,
+            start_delay_ms: None,
+            ending: Ending::Exited(0),
+            truncated_from: None,
+            stderr_tail: control(4096).into_bytes(),
+            collector: "1".to_owned(),
+            output: lines.into_bytes(),
+        }
+    };
+    let outputs: Vec<Record> = (1..=3).map(|sequence| Event::Output(run(sequence)).to_record()).collect();
+    log.append(&topics().outputs, &outputs).unwrap();
+    let rule = r#"<group name="large,"><rule id="100001" level="5"><if_sid>530</if_sid><check_diff /><description>It changed.</description></rule></group>"#;
+    let file = SourceFile { name: "large.xml".to_owned(), text: rule.as_bytes().to_vec() };
+    // As much as settings may ask for.
+    let settings = Settings { alert_text_bytes_max: 128 * 1024, ..Settings::default() };
+    let rules = ActiveRules::new(Arc::new(compile(&[file], &settings).unwrap()));
+    let mut backend = EmbeddedBackend::new(log.clone(), topics(), APPLICATION);
+    let stop = || log.position(APPLICATION, 0).unwrap() == Some(3);
+    shard::run(&mut backend, &rules, &options(), &stop, &mut ()).unwrap();
+    let alerts = read(&log, &topics().alerts);
+    assert_eq!(alerts.len(), 2);
+    assert!(alerts.iter().all(|alert| alert.value.as_ref().unwrap().len() > 4 << 20));
 }
 
 #[test]

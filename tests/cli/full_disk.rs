@@ -209,8 +209,10 @@ fn a_disk_that_is_full_when_a_data_file_is_written_ends_the_run_and_loses_nothin
         return;
     }
     let place = noisy_place(4, "head -c 900000 /dev/urandom");
-    let rocksdb = filled_and_emptied(&place, "14m");
-    assert!(rocksdb.contains("Waiting after background flush error: IO error: No space left on device"), "{rocksdb}");
+    filled_and_emptied(&place, "14m");
+    // What RocksDB wrote about it may be cut off: its messages lie on the full disk.
+    let said = place.read("said");
+    assert!(said.contains(".blob: No space left on device"), "{said}");
 }
 
 /// RocksDB goes on trying to write the data file then, and would let writers wait for ever.
@@ -236,8 +238,8 @@ fn a_disk_that_is_full_while_others_append_ends_the_run_rather_than_hang_it() {
         ) + "\n"
     };
     place.write("bulk.jsonl", (0..8_000).map(line).collect::<String>());
-    let rocksdb = filled_and_emptied(&place, "30m");
-    assert!(rocksdb.contains("No space left on device"), "{rocksdb}");
+    // Less than what comes takes in data files, however fast they are written.
+    filled_and_emptied(&place, "16m");
 }
 
 /// A file system that can be read only, as after an error of the disk below it.

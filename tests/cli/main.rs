@@ -16,6 +16,7 @@ mod replaying;
 mod rules;
 mod settings;
 mod state_dir;
+mod stopping;
 mod trying;
 
 use common::Place;

@@ -121,6 +121,8 @@ fn a_replay_gives_what_process_and_run_gave_and_wiped_state_gives_it_again() {
         place.tripline(&["outputs", "import", "history.jsonl", "--data-dir", data]).exits(0);
         let with_rules = ["--rules", "rules.xml", "--data-dir", data];
         place.tripline(&[judge, &with_rules].concat()).exits(0);
+        // A run that is to end leaves what is too much for the next start.
+        place.tripline(&[&["process", "--until-caught-up"], &with_rules[..]].concat()).exits(0);
         let live = alerts(&place, data);
         let of_history = |alerts: &str| {
             let mut alerts = without_source(alerts);
@@ -225,10 +227,17 @@ fn a_history_whose_beginning_the_log_has_dropped_is_not_complete() {
     };
     import("old");
     std::thread::sleep(std::time::Duration::from_millis(5_500));
-    import("new");
-    let mut process = place.command(&["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"]);
-    process.env("TRIPLINE_OUTPUTS__KEEP", "5s");
-    place.run(process, b"").exits(0);
+    // Again where the machine was so slow that the new one has become old by then.
+    for number in 0.. {
+        import(&format!("new {number}"));
+        let process = ["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"];
+        let mut process = place.command(&process);
+        process.env("TRIPLINE_OUTPUTS__KEEP", "5s");
+        place.run(process, b"").exits(0);
+        if !place.tripline(&["outputs", "--format", "raw", "--data-dir", "data"]).out.is_empty() {
+            break;
+        }
+    }
 
     let capture =
         |since: &[&str]| place.tripline(&[&["capture", "--data-dir", "data", "--out", "kept.jsonl"], since].concat());

@@ -70,10 +70,14 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
         Err(error) => return Err(error),
     };
     let numbers = segment::list(dir)?;
-    // Of the last segment that was read to its end: its number, and the number of the run after it.
-    let mut before: Option<(u64, u64)> = None;
+    // The last segment that was read, and whether that was to its end.
+    let mut before: Option<(u64, bool)> = None;
+    // Whether anything of it has told, and the number of the run after the last one that was read.
+    let (mut has_numbers, mut next_sequence) = (false, 1);
     for number in &numbers {
-        let mut next_sequence = before.map_or(1, |(_, next)| next);
+        let follows = before.is_some_and(|(last, _)| last + 1 == *number);
+        let had_numbers = has_numbers;
+        has_numbers &= follows;
         let path = segment::path(dir, *number);
         let mut reader = match SegmentReader::open(&path, known.seal(*number), *number, 0, None) {
             Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue, // Published.
@@ -85,17 +89,16 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
                 Step::End => break,
                 Step::Frame(Entry::End { sequence, .. }) => {
                     check.runs += 1;
-                    next_sequence = sequence + 1;
+                    (has_numbers, next_sequence) = (true, sequence + 1);
                 }
                 Step::Frame(Entry::Start(snapshot)) => {
-                    if let Some((last, next)) = before
-                        && last + 1 == *number
-                        && let Some(missing) = snapshot.missing_from(next)
+                    if let Some((last, true)) = before
+                        && let Some(missing) = snapshot.missing_of(last, had_numbers, next_sequence)
                         && let lost @ 1.. = snapshot.not_told(missing)
                     {
                         check.damage.push(cut_off(&segment::path(dir, last), lost));
                     }
-                    next_sequence = snapshot.next_sequence;
+                    (has_numbers, next_sequence) = (true, snapshot.next_sequence);
                     if !known.has(snapshot.spool) {
                         check.damage.push(format!("`{}` belongs to another spool", path.display()));
                     }
@@ -109,7 +112,7 @@ pub fn verify(dir: &Path) -> Result<Option<SpoolCheck>, SpoolError> {
                 }
             }
         }
-        before = is_whole.then_some((*number, next_sequence));
+        before = Some((*number, is_whole));
     }
     Ok(Some(check))
 }

@@ -82,16 +82,40 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The numbers, first and last, that are missing when the segments before this one end before the run with this
-    /// number.
-    pub(super) fn missing_from(&self, next_sequence: u64) -> Option<(u64, u64)> {
-        (next_sequence < self.next_sequence).then(|| (next_sequence, self.next_sequence - 1))
+    /// The numbers, first and last, that are missing at the end of a segment that this one still counts, the last one before it
+    /// that is there: it ends before the run with the number `next`, or, where it `has_numbers` not, at this one's the earliest.
+    pub(super) fn missing_of(&self, before: u64, has_numbers: bool, next: u64) -> Option<(u64, u64)> {
+        let first = if has_numbers { next } else { next.max(self.first_of(before)) };
+        // Where segments stood between the two, they were dropped.
+        let end = if before + 1 == self.segment { self.next_sequence } else { self.dropped_after(before).min()?.0 };
+        (self.segments.contains(&before) && first < end).then(|| (first, end - 1))
+    }
+
+    /// With which number this segment began at the earliest: those before are published, or were dropped with their segments.
+    pub(super) fn first_of(&self, before: u64) -> u64 {
+        let after: Vec<(u64, u64)> = self.dropped_after(before).collect();
+        let dropped = self.dropped().filter(|gap| !after.contains(gap)).map(|(_, last)| last).max();
+        self.published.max(dropped.unwrap_or(0)) + 1
+    }
+
+    /// First and last numbers of what was dropped behind a segment: that is kept as long as the log may have its runs.
+    fn dropped_after(&self, before: u64) -> impl Iterator<Item = (u64, u64)> {
+        let follows = before + 1 == self.segment;
+        self.dropped().filter(move |(_, last)| !follows && *last > self.offered)
+    }
+
+    /// First and last numbers of runs that were dropped with their segments, rather than lost by damage.
+    fn dropped(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.gaps.iter().filter(|gap| !self.is_settled(gap.last)).map(|gap| (gap.first, gap.last))
     }
 
     /// How many of these numbers nothing was told of yet: they are neither published nor settled.
     pub(super) fn not_told(&self, (first, last): (u64, u64)) -> u64 {
-        let is_settled = self.settled.iter().any(|(from, to)| (*from..=*to).contains(&last));
-        if is_settled { 0 } else { (last + 1).saturating_sub(first.max(self.published + 1)) }
+        if self.is_settled(last) { 0 } else { (last + 1).saturating_sub(first.max(self.published + 1)) }
+    }
+
+    fn is_settled(&self, number: u64) -> bool {
+        self.settled.iter().any(|(from, to)| (*from..=*to).contains(&number))
     }
 }
 

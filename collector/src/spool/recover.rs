@@ -89,7 +89,11 @@ struct Fold<'a> {
     holes_before: usize,
     /// Whether it is known which number and which ticket come next: a snapshot was read, or a frame that has one.
     has_numbers: bool,
+    /// The same of the segment before.
+    had_numbers: bool,
     has_tickets: bool,
+    /// The first number that was seen where none was known.
+    first_seen: Option<u64>,
     /// Under which id the segment that is read gave numbers.
     spool: Uuid,
     /// Tickets of the last segment whose intent was not seen, and no end either.
@@ -120,7 +124,9 @@ impl Fold<'_> {
             holes: Holes::default(),
             holes_before: 0,
             has_numbers: false,
+            had_numbers: false,
             has_tickets: false,
+            first_seen: None,
             spool: identity.id(),
             unseen: BTreeSet::new(),
             next_before_end: None,
@@ -131,6 +137,7 @@ impl Fold<'_> {
 
     fn segment(&mut self, number: u64, is_last: bool) -> Result<(), SpoolError> {
         let (path, seal) = (segment::path(self.dir, number), self.identity.seal(number));
+        self.had_numbers = self.has_numbers;
         if number != self.next_segment {
             // Segments in between were dropped on purpose; only a snapshot tells what was in them.
             (self.has_numbers, self.has_tickets) = (false, false);
@@ -192,19 +199,23 @@ impl Fold<'_> {
     /// A segment begins with what must be known of those before it.
     fn start(&mut self, snapshot: Snapshot) {
         let next_sequence = self.next_before_end.take().unwrap_or(self.next_sequence);
-        // Between segments that follow each other nothing was dropped: what is missing is lost.
+        let first_seen = self.first_seen.take();
+        // What is missing and was not dropped is lost.
         if let Some(before) = self.closed.back_mut()
-            && before.number + 1 == snapshot.segment
-            && self.has_numbers
-            && let Some(missing) = snapshot.missing_from(next_sequence)
+            && snapshot.segments.contains(&before.number)
         {
-            // Cut off between two frames, or emptied: nothing in the segment itself tells.
-            let lost = snapshot.not_told(missing);
-            if lost > 0 && !before.is_damaged {
-                self.damage.push(cut_off(&before.path, lost));
+            let at_the_beginning = first_seen.map(|seen| (snapshot.first_of(before.number), seen - 1));
+            let at_the_end = snapshot.missing_of(before.number, self.had_numbers, next_sequence);
+            let missing = at_the_beginning.filter(|(first, last)| first <= last).into_iter().chain(at_the_end);
+            for missing in missing {
+                // Cut off between two frames, or emptied: nothing in the segment itself tells.
+                let lost = snapshot.not_told(missing);
+                if lost > 0 && !before.is_damaged {
+                    self.damage.push(cut_off(&before.path, lost));
+                }
+                before.is_damaged = true;
+                self.holes.add(self.spool, missing);
             }
-            before.is_damaged = true;
-            self.holes.add(self.spool, missing);
         }
         for (ticket, begun) in &self.open {
             if !snapshot.open.iter().any(|(open, _)| open == ticket) {
@@ -250,7 +261,9 @@ impl Fold<'_> {
                 self.open.insert(ticket, Begun { intent, holes: self.holes.count() });
             }
             Entry::End { ticket, sequence, record } => {
-                if self.has_numbers && sequence > self.next_sequence {
+                if !self.has_numbers {
+                    self.first_seen.get_or_insert(sequence);
+                } else if sequence > self.next_sequence {
                     self.holes.add(self.spool, (self.next_sequence, sequence - 1));
                 }
                 self.pass_over(ticket);

@@ -7,8 +7,8 @@
 //! its mark, or begins otherwise, is damaged.
 //!
 //! The mark is written at each open, soon after data files were added or removed, and at the end. A MANIFEST of another name
-//! than the mark's is not compared: it was made by an opening that was cut off before it wrote its mark, or by an older
-//! Tripline, which writes none.
+//! than the mark's is not compared: it was begun in the moment before a kill, by an opening or since the old one had grown too
+//! large, or by an older Tripline, which writes no mark.
 //!
 //! `DIR/manifest` reads `NAME BYTES DIGEST CHECK`, the last being a digest of the line before it.
 
@@ -49,9 +49,12 @@ impl Mark {
         Ok(mark)
     }
 
-    /// Whether the MANIFEST has changed since. A look that costs no more than a system call.
+    /// Whether the MANIFEST has changed since, or another one is in use. A look that costs no more than some system calls.
     pub(super) fn is_behind(&self, dir: &Path) -> bool {
-        fs::metadata(db_dir(dir).join(&self.name)).map_or(true, |metadata| metadata.len() != self.bytes)
+        let is_as_marked = || -> io::Result<bool> {
+            Ok(current(dir)? == self.name && self.bytes == db_dir(dir).join(&self.name).metadata()?.len())
+        };
+        !is_as_marked().unwrap_or(false)
     }
 
     /// What was noted last; `None` when that is not there or can't be read.

@@ -20,6 +20,9 @@ pub struct EmbeddedOptions {
     pub block_cache_bytes: usize,
     /// Write-ahead log on disk, in bytes, about: what an unclean end leaves to be read at the next start.
     pub wal_bytes_max: u64,
+    /// RocksDB's list of data files, its MANIFEST, is begun anew when it is larger than this, in bytes, and than some times what
+    /// it then says. Each time data files come or go, all of it is read to mark how far it goes.
+    pub manifest_bytes_max: usize,
     /// Data files held open.
     pub open_files_max: i32,
     /// Retention rewrites data files to give the disk back when so many bytes of records were dropped since it last did.
@@ -35,6 +38,7 @@ impl Default for EmbeddedOptions {
             write_buffer_bytes: 4 << 20,
             block_cache_bytes: 4 << 20,
             wal_bytes_max: 32 << 20,
+            manifest_bytes_max: 1 << 20,
             open_files_max: 256,
             rewrite_after_bytes: 16 << 20,
         }
@@ -52,6 +56,7 @@ impl EmbeddedOptions {
         options.set_paranoid_checks(true);
         options.set_max_total_wal_size(self.wal_bytes_max);
         options.set_db_write_buffer_size(2 * self.write_buffer_bytes);
+        options.set_max_manifest_file_size(self.manifest_bytes_max);
         options.set_max_open_files(self.open_files_max);
         options.set_max_background_jobs(2);
         options.set_bytes_per_sync(1 << 20);

@@ -190,6 +190,10 @@ impl Server {
             connections.len()
         });
         let outcome = registered.and_then(|count| {
+            // Whoever stops the server shuts down what is registered by then, and asks for this before.
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
             let rights = self.rights_of(&stream)?;
             let most = if rights == Rights::All { CONNECTIONS_MAX } else { CONNECTIONS_WITH_GUESTS_MAX };
             if count > most {
@@ -415,6 +419,17 @@ fn with_short_path<T>(socket: &Path, then: impl Fn(&Path) -> io::Result<T>) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_comes_while_the_server_stops_and_says_nothing_does_not_hold_it_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(dir.path(), super::super::EmbeddedOptions::default()).unwrap();
+        let stop = AtomicBool::new(true);
+        let server = Server { log, guests_append_to: None, stop, connections: Mutex::default() };
+        // As when the end of the server has shut down all connections that it knew, just before this one.
+        let (stream, _silent) = UnixStream::pair().unwrap();
+        server.connection(0, stream);
+    }
 
     #[test]
     fn guests_append_to_one_topic_and_write_nothing_else() {

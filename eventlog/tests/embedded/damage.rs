@@ -11,7 +11,9 @@ use std::{
 use tempfile::{TempDir, tempdir};
 use tripline_eventlog::{
     LogError, Reader as _, Stored,
-    embedded::{Batch, EmbeddedLog, EmbeddedOptions, OpenError, Position, StateChange, open_for_reading, verify},
+    embedded::{
+        Batch, EmbeddedLog, EmbeddedOptions, OpenError, Output, Position, StateChange, open_for_reading, verify,
+    },
 };
 
 use crate::support::{OUTPUTS, Random, child, child_command, child_dir, number, open, read_all, record, topic, values};
@@ -509,4 +511,36 @@ fn the_mark_of_a_manifest_is_no_condition_for_opening() {
     assert!(copy.path().join("manifest").exists(), "from now on it is watched");
     fs::write(copy.path().join("manifest"), "nonsense").unwrap();
     refused(copy.path(), "manifest");
+}
+
+#[test]
+fn a_manifest_is_begun_anew_before_it_is_large_and_its_mark_goes_with_it() {
+    let dir = tempdir().unwrap();
+    let small =
+        || EmbeddedOptions { write_buffer_bytes: 64 << 10, manifest_bytes_max: 4 << 10, ..EmbeddedOptions::default() };
+    let log = EmbeddedLog::open(dir.path(), small()).unwrap();
+    log.create_topics(&[topic(OUTPUTS, 1)]).unwrap();
+    let in_use = || fs::read_to_string(dir.path().join("db/CURRENT")).unwrap().trim_end().to_owned();
+    let (mut names, mut largest) = (vec![in_use()], 0);
+    while names.len() < 4 {
+        let outputs =
+            (0..40).map(|_| Output { topic: OUTPUTS.to_owned(), partition: 0, record: record("k", "x".repeat(2_000)) });
+        log.commit(Batch { outputs: outputs.collect(), ..Batch::default() }).unwrap();
+        log.sync().unwrap();
+        let now = in_use();
+        // It may be gone by now.
+        largest = largest.max(dir.path().join("db").join(&now).metadata().map_or(0, |metadata| metadata.len()));
+        assert!(largest < 64 << 10, "{now} has {largest} bytes");
+        if names.last() != Some(&now) {
+            names.push(now);
+        }
+    }
+    drop(log);
+    let mark = fs::read_to_string(dir.path().join("manifest")).unwrap();
+    let mut words = mark.split(' ');
+    let (marked, bytes) = (words.next().unwrap(), words.next().unwrap().parse::<u64>().unwrap());
+    assert_eq!(marked, in_use(), "{names:?}");
+    let manifest = fs::File::options().write(true).open(dir.path().join("db").join(marked)).unwrap();
+    manifest.set_len(bytes - 1).unwrap();
+    refused(dir.path(), "MANIFEST");
 }

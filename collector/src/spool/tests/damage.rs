@@ -182,6 +182,65 @@ fn damage_of_any_size_loses_no_run_untold() {
 }
 
 #[test]
+fn what_is_gone_of_the_beginning_of_a_closed_segment_or_of_all_of_it_is_told() {
+    for published in [0, 20, 45, 80] {
+        let written = written(120, published, 1);
+        assert!(!written.closed.is_empty());
+        for &segment in &written.closed {
+            let whole = *frames(written.dir.path(), segment).last().unwrap() as usize;
+            for (size, is_cut) in [(100, false), (3_000, false), (9_000, false), (whole, false), (whole, true)] {
+                let what = format!("{published} % published, {size} bytes of segment {segment}, {is_cut}");
+                let copy = damaged(&written, segment, |bytes| match is_cut {
+                    true => bytes.clear(),
+                    false => bytes[..size].fill(b'?'),
+                });
+                let told = told(&written, copy.path(), &what);
+                let (told_runs, begun): (u64, u64) = (told.values().sum(), written.begun.values().sum());
+                assert_eq!(told_runs, begun, "{what}: {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_gone_of_a_segment_that_was_kept_while_those_behind_it_were_dropped_is_told() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [Damage; 5] = [
+        |_| {},
+        |bytes| bytes.clear(),
+        |bytes| bytes.fill(b'?'),
+        |bytes| bytes[..6_000].fill(b'?'),
+        |bytes| bytes.truncate(6_000),
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let place = tempfile::tempdir().unwrap();
+        let mut spool = open(place.path());
+        run(&mut spool, "published", "x");
+        drain(&mut spool);
+        fill(&mut spool, 4);
+        spool.next_batch().unwrap();
+        // The log may have the first of them; those behind go as soon as there are too many.
+        for _ in 0..300 {
+            run(&mut spool, "a", vec![b'x'; 2_000]);
+        }
+        let total = spool.next_sequence - 1;
+        let kept = segment::list(place.path()).unwrap();
+        let last_before = kept.windows(2).find(|pair| pair[0] + 1 < pair[1]).expect("some were dropped")[0];
+        let path = segment::path(place.path(), last_before);
+        drop(spool);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        let check = verify(place.path()).unwrap().unwrap();
+        let (mut spool, recovered) = Spool::open(place.path(), SPOOL_BYTES_MIN).unwrap();
+        assert_eq!((check.damage.is_empty(), recovered.damage.is_empty()), (number == 0, number == 0), "{number}");
+        let mut ledger = Ledger::default();
+        drain(&mut spool).into_iter().for_each(|event| ledger.take(event));
+        assert_eq!(ledger.by_command().values().sum::<u64>(), total - 1, "damage {number}");
+    }
+}
+
+#[test]
 fn damage_that_comes_while_the_spool_is_in_use_is_told_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
@@ -390,7 +449,9 @@ fn a_damaged_file_of_the_spool_is_told_and_nothing_false_comes_out_of_it() {
             for from in &files {
                 fs::copy(from, copied.join(from.file_name().unwrap())).unwrap();
             }
-            let (at, cuts) = (below(whole.len() as u64) as usize, round % 3 == 0);
+            // Nothing at all is left of it at first.
+            let at = if round == 0 { 0 } else { below(whole.len() as u64) as usize };
+            let cuts = round % 3 == 0;
             let mut bytes = whole.clone();
             if cuts {
                 bytes.truncate(at);
