@@ -49,6 +49,9 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
         let alert = decoded(&stored, &topic).filter(|alert| wanted(alert, args, span));
         let taken = alert.is_some();
         found |= taken;
+        if let (Some(group), true) = (&group, taken) {
+            group.still_held()?;
+        }
         if let Some(alert) = alert {
             if sorted {
                 waiting.insert((alert.timestamp, partition, offset), (offset, alert));

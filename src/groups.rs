@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat, renameat};
 
 use crate::exit::Failure;
 use crate::local::{self, Log};
@@ -16,8 +16,11 @@ use crate::local::{self, Log};
 pub struct Group {
     file: PathBuf,
     offsets: BTreeMap<u32, u64>,
+    /// Where the position is saved, wherever this directory lies by then.
+    dir: File,
     /// Held as long as this is: two who move one position would hand alerts over twice or not at all.
-    _lock: File,
+    lock: File,
+    lock_file: PathBuf,
 }
 
 impl Group {
@@ -34,9 +37,27 @@ impl Group {
         let dir = log.groups_dir().join(topic);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.with_context(|| format!("could not make directory `{}`", dir.display()))?;
-        let lock = lock(&dir.join(format!("{name}.lock")), name)?;
+        let lock_file = dir.join(format!("{name}.lock"));
+        let lock = lock(&lock_file, name)?;
         let file = dir.join(format!("{name}.json"));
-        Ok(Group { offsets: saved(&file, name)?, file, _lock: lock })
+        let dir = File::open(&dir).with_context(|| format!("could not open `{}`", dir.display()))?;
+        Ok(Group { offsets: saved(&file, name)?, file, dir, lock, lock_file })
+    }
+
+    /// Makes sure that the position is still this one's to move. A backup that was put in the data directory's place has a
+    /// position of its own, for a log that may go on otherwise from there, and anybody can lock it.
+    pub fn still_held(&self) -> anyhow::Result<()> {
+        let held = self.lock.metadata()?;
+        match std::fs::metadata(&self.lock_file) {
+            Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => Ok(()),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("could not look at `{}`", self.lock_file.display()))
+            }
+            _ => Err(anyhow!(
+                "`{}` is not the file any more that this process has locked: the data directory was replaced; start again",
+                self.lock_file.display()
+            )),
+        }
     }
 
     /// The next offset of each partition.
@@ -51,7 +72,8 @@ impl Group {
 
     /// Makes the position durable.
     pub fn save(&self) -> anyhow::Result<()> {
-        write_durably(&self.file, &serde_json::to_vec(&self.offsets)?)
+        self.still_held()?;
+        write_durably(&self.dir, &self.file, &serde_json::to_vec(&self.offsets)?)
             .with_context(|| format!("could not save the group's position in `{}`", self.file.display()))
     }
 }
@@ -79,12 +101,14 @@ fn saved(file: &Path, name: &str) -> anyhow::Result<BTreeMap<u32, u64>> {
     }
 }
 
-/// Replaces a file so that, after a crash, either the old or the new content is there.
-fn write_durably(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    let beside = file.with_extension("new");
-    let mut new = File::create(&beside)?;
+/// Replaces a directory's file of this name so that, after a crash, either the old or the new content is there.
+fn write_durably(dir: &File, file: &Path, content: &[u8]) -> std::io::Result<()> {
+    let (name, beside) = (Path::new(file.file_name().unwrap_or_default()), file.with_extension("new"));
+    let beside = beside.file_name().unwrap_or_default();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let mut new = File::from(openat(dir, beside, flags, Mode::from_raw_mode(0o666))?);
     new.write_all(content)?;
     new.sync_all()?;
-    std::fs::rename(&beside, file)?;
-    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+    renameat(dir, beside, dir, name)?;
+    dir.sync_all()
 }

@@ -87,6 +87,11 @@ pub fn scan(
                 std::thread::sleep(PATIENCE);
                 continue;
             }
+            // Nobody reads past the end of the log that he read: this is another one, or an earlier copy.
+            Err(LogError::OutOfRange { topic, partition, offset, end, .. }) if offset > end => anyhow::bail!(
+                "offset {offset} of `{topic}` partition {partition} comes next, and it ends at {end}: the log was put back \
+                 to an earlier copy, or replaced, while it was read; start again"
+            ),
             Err(LogError::OutOfRange { topic, partition, offset, first, .. }) => {
                 let last = first.saturating_sub(1);
                 tracing::warn!(

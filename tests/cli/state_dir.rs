@@ -210,6 +210,57 @@ fn a_saved_position_that_is_damaged_or_of_another_log_is_named_and_nothing_is_pa
     assert_eq!(place.tripline(&take).text().lines().count(), 19, "all of it again");
 }
 
+/// Puts a backup in the place of the data directory.
+fn restore(place: &Place, copy: &str) {
+    fs::rename(place.path("data"), place.path("data.old")).unwrap();
+    fs::rename(place.path(copy), place.path("data")).unwrap();
+}
+
+#[test]
+fn who_follows_a_log_that_is_put_back_to_a_backup_ends_and_its_group_goes_on_from_the_backup() {
+    let place = judged_ticks(4);
+    let take = |into: &'static str| with(&["alerts", "--format", "json", "--group", "mail", "--exec", into], &[&DATA]);
+    let follow = |into: &'static str| [take(into), vec!["--follow"]].concat();
+    let has_saved = |position: &str| place.read("data/groups/tripline.alerts/mail.json") == position;
+    let taken = |file: &str| fs::read_to_string(place.path(file)).unwrap_or_default().lines().count();
+    place.tripline(&take("cat >> taken")).exits(0);
+    for copy in ["short", "grown"] {
+        place.tripline(&with(&["state", "backup", copy], &[&DATA])).exits(0);
+    }
+    go_on(&place);
+    let mut group = place.start(&follow("cat >> taken"));
+    group.wait_until("all alerts", |_| has_saved(r#"{"0":33}"#));
+    assert_eq!(taken("taken"), 33);
+    let mut reader = place.start(&with(&["alerts", "--follow", "--format", "json"], &[&DATA]));
+    reader.wait_until("all alerts", |reader| reader.printed().iter().filter(|byte| **byte == b'\n').count() == 33);
+
+    // The log ends before what comes next for them.
+    restore(&place, "short");
+    for follower in [group, reader] {
+        follower.ended().exits(5).says(&["the log was put back to an earlier copy", "start again"]);
+    }
+    assert!(has_saved(r#"{"0":3}"#));
+    go_on(&place);
+    let mut group = place.start(&follow("cat >> again"));
+    group.wait_until("what came after the backup", |_| has_saved(r#"{"0":33}"#));
+
+    // The log has come past that already when the follower looks.
+    group.signal(rustix::process::Signal::STOP);
+    fs::rename(place.path("data.old"), place.path("data.older")).unwrap();
+    restore(&place, "grown");
+    go_on(&place);
+    place.write("later.jsonl", ticks(90).lines().skip(80).map(|line| format!("{line}\n")).collect::<String>());
+    place.tripline(&with(&["outputs", "import", "later.jsonl"], &[&DATA])).exits(0);
+    place.tripline(&with(&["process", "--until-caught-up"], &[&RULES, &DATA])).exits(0);
+    group.signal(rustix::process::Signal::CONT);
+    group.ended().exits(5).says(&["the data directory was replaced", "start again"]);
+    assert_eq!(taken("again"), 30);
+    place.tripline(&take("cat >> at-last")).exits(0);
+    let all = alerts(&place, "data");
+    assert_eq!(place.read("at-last"), all.lines().skip(3).map(|line| format!("{line}\n")).collect::<String>());
+    assert_eq!(taken("at-last"), 40);
+}
+
 #[test]
 fn an_order_to_forget_takes_a_new_baseline_and_says_when_there_is_nothing_to_forget() {
     let place = judged_ticks(3);
