@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use serde::Deserialize;
 use tripline_collector::CommandSpec;
 
@@ -67,9 +69,11 @@ impl Settings {
     }
 }
 
-/// Whether there is no such file. One that this user may not look at is there: it can't be passed over.
+/// Whether there is no such file. One that this user may not look at is there: it can't be passed over. But a working
+/// directory that is closed to this user holds no settings of his: it is where somebody was who became him (`sudo -u`).
 fn is_missing(path: &Path) -> bool {
-    path.try_exists().is_ok_and(|exists| !exists)
+    let is_closed = || access(".", Access::EXEC_OK) == Err(Errno::ACCESS);
+    path.try_exists().is_ok_and(|exists| !exists) || (path.is_relative() && is_closed())
 }
 
 /// Reads a file of `[[command]]` tables alone.

@@ -202,6 +202,34 @@ fn below(path: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// As by `sudo -u tripline` in root's home directory, where that user may not look for settings.
+#[test]
+fn a_working_directory_that_is_closed_to_this_user_is_passed_over_when_settings_are_looked_for() {
+    let place = open_place("");
+    let home = place.path("home");
+    fs::create_dir(&home).unwrap();
+    place.write("home/tripline.toml", "no settings");
+    fs::set_permissions(place.path("home/tripline.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+    let check = |mode: u32| {
+        let close = format!("chmod {mode:o} . && exec {} check", place.path("tripline").display());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &close]).current_dir(&home).env_clear().env("PATH", "/usr/bin:/bin");
+        if is_root() {
+            let nobody = Person::nobody();
+            chown(&home, Some(nobody.uid), Some(nobody.gid)).unwrap();
+            shell.uid(nobody.uid).gid(nobody.gid);
+        }
+        let ran = place.run(shell, b"");
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        String::from_utf8_lossy(&ran.out).into_owned() + &ran.err
+    };
+    let said = check(0o000);
+    assert!(said.contains("checked ") && !said.contains("`tripline.toml`"), "{said}");
+    // One that is there and can't be used is not.
+    let said = check(0o700);
+    assert!(said.contains("tripline.toml"), "{said}");
+}
+
 /// Root looks at, copies and checks what another user's service does, and leaves nothing there that this user could not use.
 #[test]
 fn root_beside_a_service_of_another_user_takes_nothing_from_it() {
