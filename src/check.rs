@@ -86,9 +86,10 @@ pub fn run(args: &Check, settings: Result<Settings, Failure>) -> Outcome {
     Ok(exit)
 }
 
-/// Lines of a message as one.
+/// Lines of a message as one. An excerpt of the file can't be a part of it; its place can.
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    let is_excerpt = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+    text.lines().map(str::trim).filter(|line| !is_excerpt(line)).collect::<Vec<_>>().join("; ")
 }
 
 /// Says what would be refused here and now. It is no finding: what is checked may be meant for another machine or user.

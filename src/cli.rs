@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 
+use crate::print;
 use crate::units::{self, Span, When};
 
 /// Watches machines by the output of commands, with OSSEC's rules, on Kafka or on an embedded log.
@@ -257,7 +258,16 @@ impl Period {
     /// The moments, where clocks show this zone's time.
     pub fn in_zone(&self, zone: &TimeZone) -> anyhow::Result<Span> {
         let moment = |when: Option<When>| when.map(|when| when.in_zone(zone)).transpose();
-        Ok(Span { since: moment(self.since)?, until: moment(self.until)? })
+        let span = Span { since: moment(self.since)?, until: moment(self.until)? };
+        if let (Some(since), Some(until)) = (span.since, span.until)
+            && since >= until
+        {
+            let [since, until] = [since, until].map(|time| print::time(time, zone));
+            anyhow::bail!(
+                "nothing lies between --since ({since}) and --until ({until}): --until must be the later one"
+            );
+        }
+        Ok(span)
     }
 }
 

@@ -34,14 +34,15 @@ pub fn run(
     // The order stands all the same: the processor may have come to nothing of this key yet. On Kafka nobody can look
     // without reading the whole changelog.
     if let Log::Embedded { log, .. } = Log::open(at, settings)?
-        && !state::is_remembered(&log, settings, &key)?
+        && !state::is_remembered(&log, settings, &key, rule)?
     {
-        say!("tripline: nothing is remembered of {key} now; `tripline state` shows of what there is");
+        let by = rule.map_or_else(String::new, |rule| format!(" by rule {rule}"));
+        say!("tripline: nothing is remembered of {key}{by} now; `tripline state` shows of what there is");
     }
     let mut publisher = local::publisher(at, settings)?;
     publisher.publish(&settings.topic_names().outputs, &[Event::Control(control).to_record()])?;
-    let what = rule.map_or_else(|| "all rules".to_owned(), |rule| format!("rule {rule}"));
-    say!("the order is in the log: what {what} remember of {key} is forgotten when the processor comes to it");
+    let what = rule.map_or_else(|| "all rules remember".to_owned(), |rule| format!("rule {rule} remembers"));
+    say!("the order is in the log: what {what} of {key} is forgotten when the processor comes to it");
     Ok(Exit::Fine)
 }
 

@@ -81,11 +81,15 @@ fn show(args: &State, settings: &Settings) -> Outcome {
     Ok(Exit::Fine)
 }
 
-/// Whether an embedded log remembers anything of a key.
-pub fn is_remembered(log: &LocalLog, settings: &Settings, key: &Key) -> anyhow::Result<bool> {
+/// Whether an embedded log remembers anything of a key that an order to forget takes away: of one rule, or of all.
+pub fn is_remembered(log: &LocalLog, settings: &Settings, key: &Key, rule: Option<u32>) -> anyhow::Result<bool> {
     let partitions = log.reader(&settings.topic_names().outputs)?.partitions();
     let partition = partition_for(&key.to_bytes(), partitions);
-    Ok(log.state_get(partition, &StateKey::Key(key.clone()).to_bytes())?.is_some())
+    let Some(value) = log.state_get(partition, &StateKey::Key(key.clone()).to_bytes())? else { return Ok(false) };
+    Ok(match rule {
+        Some(rule) => KeyState::from_bytes(&value)?.rules.contains_key(&rule),
+        None => true,
+    })
 }
 
 fn embedded(log: &LocalLog, settings: &Settings) -> anyhow::Result<Values> {

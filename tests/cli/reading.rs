@@ -177,6 +177,9 @@ fn alerts_are_chosen_by_agent_rule_level_and_time() {
     assert_eq!((chosen(&["--rule", "100001"]), chosen(&["--rule", "531"])), (9, 0));
     assert_eq!((chosen(&["--min-level", "5"]), chosen(&["--min-level", "6"])), (9, 0));
     assert_eq!(chosen(&["--until", "2026-01-01T00:03:00Z"]), 2);
+    // What can't hold anything is a mistake, and no empty answer.
+    let reversed = ["alerts", "--data-dir", "data", "--since", "1d", "--until", "2d"];
+    place.tripline(&reversed).exits(2).says(&["nothing lies between --since", "--until must be the later one"]);
 }
 
 #[test]

@@ -329,7 +329,9 @@ fn commands_and_settings_that_can_not_be_read_are_findings_beside_those_of_rules
     assert_eq!(found(&place, &["a.xml", "--commands", "commands.toml"], 2), all);
     let ran = place.tripline(&["check", "a.xml", "--commands", "commands.toml"]).exits(2);
     let text = String::from_utf8(ran.out).unwrap();
-    assert!(text.contains("error[TL0020]: ") && text.contains("did you mean `command`?"), "{text}");
+    let place_and_reason =
+        "error[TL0020]: commands.toml: TOML parse error at line 2, column 1; unknown field `comand`, ";
+    assert!(text.contains(place_and_reason) && text.contains("did you mean `command`?"), "{text}");
     place.write("tripline.toml", "[rules]\ndirz = [\"x\"]\n");
     assert_eq!(found(&place, &["a.xml"], 2), ["TL0021 -:null", "TL0601 a.xml:10", "TL0433 a.xml:13"]);
     place.tripline(&["check", "--explain", "TL0021"]).exits(0);

@@ -271,6 +271,11 @@ fn an_order_to_forget_takes_a_new_baseline_and_says_when_there_is_nothing_to_for
     let ran = forget("tick").exits(0).says(&["the order is in the log"]);
     assert!(!ran.err.contains("nothing is remembered"), "{}", ran.err);
     forget("tock").exits(0).says(&["nothing is remembered of", "the order is in the log"]);
+    let of_rule = ["state", "forget", "--agent", "box", "--command", "tick", "--rule", "100009", "--reason", "a test"];
+    place
+        .tripline(&with(&of_rule, &[&DATA]))
+        .exits(0)
+        .says(&["nothing is remembered of (box) tick by rule 100009 now"]);
     let alerts = super::alert_count(&place);
     place.write("more.jsonl", ticks(5).lines().skip(3).map(|line| line.to_owned() + "\n").collect::<String>());
     place.tripline(&with(&["outputs", "import", "more.jsonl"], &[&DATA])).exits(0);
