@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tripline_eventlog::{LogError, Reader, Stored};
 
 use crate::exit::Exit;
-use crate::print::say;
+use crate::print::{self, say};
 use crate::signals::Stop;
 
 const RECORDS_PER_READ: usize = 256;
@@ -80,10 +80,16 @@ pub fn scan(
             left.insert(partition, bounds.end);
         }
     }
+    // What keeps a follower waiting is told once, however long it lasts.
+    let mut waits_for = None;
     while !stop.is_set() && (follow || !left.is_empty()) {
         let records = match reader.read(RECORDS_PER_READ, PATIENCE) {
             Err(error) if follow && error.is_temporary() => {
-                tracing::warn!("{error}; trying again");
+                let why = print::chain(&error.into());
+                if waits_for.as_ref() != Some(&why) {
+                    say!("tripline: waiting for the log: {why}");
+                    waits_for = Some(why);
+                }
                 std::thread::sleep(PATIENCE);
                 continue;
             }
@@ -106,6 +112,9 @@ pub fn scan(
             }
             other => other?,
         };
+        if waits_for.take().is_some() {
+            say!("tripline: the log is there again");
+        }
         for record in records {
             // Handing one over may take long.
             if stop.is_set() {

@@ -264,7 +264,7 @@ fn what_can_only_be_read_can_be_read_and_a_start_says_that_it_can_not_write() {
     let ran = mounted(READ_ONLY, &place, &[]);
     ran.exits(0).says(&["all is well"]);
     let said = place.read("said");
-    let parts = ["`disk/data/log` can't be written", "can only be read", "Read-only file system"];
+    let parts = ["`disk/data/log` can't be written", "can only be read", "`ReadWritePaths=`", "Read-only file system"];
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     assert!(place.read("state").contains("(box) tick"));
     nothing_is_lost(&place, &place.read("history"), &place.read("alerts"));

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::common::{Ran, Running};
 use super::{Place, RULES, RUN, SETTINGS, ticks};
@@ -144,6 +145,32 @@ fn members_of_the_group_may_write_when_the_settings_say_so() {
     as_member(&["outputs", "import", "ticks.jsonl", "--data-dir", "data"]).exits(0);
     let forget = ["state", "forget", "--agent", "box", "--command", "tick", "--reason", "r", "--data-dir", "data"];
     as_member(&forget).exits(0).says(&["the order is in the log"]);
+    running.stop().exits(0);
+}
+
+#[test]
+fn a_member_who_follows_waits_while_nothing_runs_and_says_so_once() {
+    if !is_root() {
+        return; // Who is not root reads the files of his own log.
+    }
+    let place = open_place(&format!("[socket]\ngroup = \"{GROUP}\"\n"));
+    let running = watching(&place);
+    let follow = ["alerts", "--data-dir", "data", "--follow", "--format", "json"];
+    let mut follower = Running::start(Person::member().command(&place, &follow));
+    follower.wait_until("an alert", |follower| !follower.printed().is_empty());
+    running.stop().exits(0);
+    follower.wait_for("waiting for the log: ");
+    // Several tries go by.
+    std::thread::sleep(Duration::from_secs(2));
+    let running = watching(&place);
+    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+    let alerts = || lines(&place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).out);
+    let before = alerts();
+    follower.wait_for("the log is there again");
+    follower.wait_until("an alert after that", |follower| lines(&follower.printed()) > before);
+    let ran = follower.stop().exits(0);
+    assert_eq!(ran.err.matches("waiting for the log: ").count(), 1, "{}", ran.err);
+    assert!(ran.err.contains("Tripline does not run on"), "{}", ran.err);
     running.stop().exits(0);
 }
 

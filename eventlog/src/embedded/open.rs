@@ -106,7 +106,11 @@ pub enum OpenError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file system can only be read.
-    #[error("`{}` can't be written: its file system can only be read; {MOUNT}", dir.display())]
+    #[error(
+        "`{}` can't be written: its file system can only be read; {MOUNT}; to a service whose unit confines it \
+         (`ProtectSystem=`), `ReadWritePaths=` opens it",
+        dir.display()
+    )]
     ReadOnly {
         /// The directory.
         dir: PathBuf,
