@@ -32,6 +32,7 @@ mod rulefiles;
 mod ruletest;
 mod run;
 mod scan;
+mod service;
 mod settings;
 mod settled;
 mod sharing;

@@ -20,6 +20,7 @@ use crate::print::{self, say};
 use crate::process;
 use crate::reload::{self, Reload};
 use crate::rulefiles::{self, Sources};
+use crate::service;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -61,6 +62,7 @@ pub fn run(args: &Run, settings: Settings) -> Outcome {
             if local::uses_kafka(&args.at, &settings) { "outputs go to Kafka; " } else { "" },
             data_dir.display()
         );
+        service::started();
         let collector = collector(data_dir.join("spool"));
         let collect = |stop: &tripline_collector::Stop| collector.run(publisher, stop);
         let rules = ActiveRules::new(rules);

@@ -187,7 +187,8 @@ async fn process(command: &PlannedCommand, mark: Option<&str>) -> Result<Command
             program
         }
     };
-    process.env("LC_ALL", "C").process_group(0);
+    // What a service manager told this process is not for its commands: some of them would report to it in its place.
+    process.env("LC_ALL", "C").env_remove("NOTIFY_SOCKET").process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let directory = command.working_directory.as_deref();
     if let Some(run_as) = &command.run_as {

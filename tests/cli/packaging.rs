@@ -1,10 +1,12 @@
 //! What packages install: pages, completions, the example settings, the service.
 
 use std::collections::BTreeSet;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
-use super::Place;
+use super::common::Running;
+use super::{Place, RULES};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -93,6 +95,7 @@ fn the_packaged_settings_watch_a_machine_as_they_are() {
 fn the_service_starts_what_the_package_installs() {
     let unit = std::fs::read_to_string(root().join("packaging/systemd/tripline.service")).unwrap();
     for line in [
+        "Type=notify",
         "ExecStart=/usr/bin/tripline --config /etc/tripline/tripline.toml run",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "StateDirectory=tripline",
@@ -102,6 +105,36 @@ fn the_service_starts_what_the_package_installs() {
     ] {
         assert!(unit.lines().any(|there| there == line), "{line}");
     }
+}
+
+#[test]
+fn a_service_manager_is_told_of_a_start_that_went_well_and_commands_are_not() {
+    let place = Place::new();
+    let manager = UnixDatagram::bind(place.path("manager")).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let heard = || {
+        let mut message = [0; 100];
+        manager.recv(&mut message).ok().map(|length| String::from_utf8_lossy(&message[..length]).into_owned())
+    };
+    let start = || {
+        let mut run = place.command(&["run", "--commands", "commands.toml", "--rules", "rules", "--data-dir", "data"]);
+        run.env("NOTIFY_SOCKET", place.path("manager")).env("TRIPLINE_COLLECTOR__SPLAY", "0");
+        Running::start(run)
+    };
+    place.write("commands.toml", "[[command]]\nname = \"variables\"\ncommand = \"env\"\nevery = \"1s\"\n");
+    place.write("rules/local_rules.xml", "<group name=\"local,\"><rule id=");
+    start().ended().exits(2).says(&["nothing was started"]);
+    assert_eq!(heard(), None);
+    place.write("rules/local_rules.xml", RULES);
+    let mut running = start();
+    running.wait_for("watching with");
+    let printed = ["outputs", "--command", "variables", "--data-dir", "data"];
+    running.wait_until("an output", |_| place.tripline(&printed).text().contains("PATH="));
+    assert_eq!(heard().as_deref(), Some("READY=1"));
+    running.stop().exits(0);
+    let printed = place.tripline(&printed).text();
+    assert!(!printed.contains("NOTIFY_SOCKET"), "{printed}");
+    assert_eq!(heard(), None, "once");
 }
 
 /// What `init` says to do next can be done, as it stands.
