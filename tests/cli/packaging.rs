@@ -86,6 +86,7 @@ fn the_packaged_settings_watch_a_machine_as_they_are() {
     let settings = ["-C", "etc/tripline/tripline.toml"];
     place.tripline(&[&settings[..], &["check"]].concat()).exits(0);
     place.tripline(&[&settings[..], &["collect", "--once", "uptime"]].concat()).exits(0);
+    place.tripline(&["test", "etc/tripline/rules"]).exits(0);
     let ran = place.tripline(&[&settings[..], &["run", "--for", "1s", "--data-dir", "data"]].concat()).exits(0);
     ran.says(&["watching with 5 commands"]);
     assert!(place.read("etc/tripline/tripline.toml").contains("data_dir = \"/var/lib/tripline\"\n"));
