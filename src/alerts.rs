@@ -33,12 +33,21 @@ pub fn run(args: &Alerts, settings: Settings) -> Outcome {
     let topic = settings.topic_names().alerts;
     let mut reader = log.reader(&topic)?;
     let stop = Stop::on_signals()?;
-    let span = args.range.period.in_zone(&zone).map_err(Failure::unusable)?;
+    let mut span = args.range.period.in_zone(&zone).map_err(Failure::unusable)?;
     let mut group = args.group.as_deref().map(|name| Group::open(&log, name, &topic)).transpose()?;
-    let from = match &group {
-        Some(group) if !group.offsets().is_empty() => From::Offsets(group.offsets().clone()),
+    let from = match &mut group {
+        Some(group) => {
+            // It says where a new group begins. What the group has not taken later on is not passed by since it is old by then.
+            if let (Some(since), true) = (span.since.take(), group.offsets().is_empty()) {
+                for partition in 0..reader.partitions() {
+                    group.advance(partition, reader.offset_at(partition, since)?);
+                }
+                group.save()?;
+            }
+            From::Offsets(group.offsets().clone())
+        }
         // An alert has the time of its output, and is appended after that.
-        _ => history::start(span.since, &settings),
+        None => history::start(span.since, &settings),
     };
     let sorted = reader.partitions() > 1 && !args.range.follow && group.is_none();
     let mut waiting: BTreeMap<_, (u64, Alert)> = BTreeMap::new();

@@ -323,7 +323,8 @@ pub struct Alerts {
     /// Only alerts of at least this level
     #[arg(long, value_name = "N")]
     pub min_level: Option<u16>,
-    /// Go on after the last alert that this group has taken, and remember how far it came
+    /// Go on after the last alert that this group has taken, and remember how far it came. A new group begins with the
+    /// first alert that was written at --since or later, or with the oldest
     #[arg(long, value_name = "NAME", conflicts_with = "until")]
     pub group: Option<String>,
     /// Run this shell command for each alert, the alert on its standard input; --group moves on only after success

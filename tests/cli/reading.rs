@@ -6,7 +6,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 
 use super::common::{json_lines, without_source};
-use super::{RUN, alert_count, judged_ticks, place};
+use super::{RUN, alert_count, judged_ticks, place, ticks};
 
 #[test]
 fn alerts_are_read_beside_a_running_process_and_after_it() {
@@ -74,6 +74,25 @@ fn a_group_moves_on_only_after_its_command_succeeded() {
     assert_eq!(place.tripline(&other).text(), all);
     assert_eq!(place.tripline(&other).text(), "");
     place.tripline(&["alerts", "--data-dir", "data", "--group", "../x"]).exits(2).says(&["`../x` can't name a group"]);
+}
+
+#[test]
+fn a_new_group_begins_where_it_is_told_to_and_passes_nothing_by_after_that() {
+    let place = judged_ticks(4);
+    let take = ["alerts", "--data-dir", "data", "--format", "json", "--group", "mail", "--since", "0s"];
+    assert_eq!(place.tripline(&take).text(), "");
+    let later: String = ticks(8).lines().skip(4).map(|line| format!("{line}\n")).collect();
+    place.with_input(&["outputs", "import", "-", "--data-dir", "data"], later.as_bytes()).exits(0);
+    place.tripline(&["process", "--until-caught-up", "--rules", "rules.xml", "--data-dir", "data"]).exits(0);
+    // They were written before this start.
+    let failing = [&take[..], &["--follow", "--exec", "false"]].concat();
+    let mut failing = place.start(&failing);
+    failing.wait_for("trying again");
+    failing.stop().exits(0);
+    let all = place.tripline(&["alerts", "--data-dir", "data", "--format", "json"]).text();
+    let new: String = all.lines().skip(3).map(|line| format!("{line}\n")).collect();
+    assert_eq!(new.lines().count(), 4);
+    assert_eq!(place.tripline(&take).text(), new);
 }
 
 #[test]
@@ -197,7 +216,7 @@ fn an_import_through_a_running_process_is_judged_by_it() {
     let mut running = place.start(&["process", "--rules", "rules.xml", "--data-dir", "data"]);
     running.wait_until("the log", |_| place.path("data/log/tripline.sock").exists());
     place.tripline(&["outputs", "import", "-", "--data-dir", "data"]).exits(4);
-    let ran = place.with_input(&["outputs", "import", "-", "--data-dir", "data"], super::ticks(3).as_bytes());
+    let ran = place.with_input(&["outputs", "import", "-", "--data-dir", "data"], ticks(3).as_bytes());
     ran.exits(0).says(&["imported 3 outputs"]);
     running.wait_until("two alerts", |_| alert_count(&place) == 2);
     running.signal(Signal::INT);
@@ -207,7 +226,7 @@ fn an_import_through_a_running_process_is_judged_by_it() {
 #[test]
 fn a_history_with_a_mistake_imports_nothing_and_replays_up_to_it() {
     let place = place();
-    let mut history = super::ticks(3);
+    let mut history = ticks(3);
     history.push_str("{\"agent\":\"box\",\"command\":\"tick\",\"tiem\":\"2026-01-01T00:03:00Z\",\"output\":\"\"}\n");
     place.write("bad.jsonl", history);
     let ran = place.tripline(&["outputs", "import", "bad.jsonl", "--data-dir", "data"]).exits(2);
@@ -222,7 +241,7 @@ fn a_history_with_a_mistake_imports_nothing_and_replays_up_to_it() {
 fn an_exported_history_holds_the_gaps_and_orders_that_rules_see() {
     let place = place();
     let spool = "6f1d9c4e-3b0a-4f52-8d7e-0a1b2c3d4e5f";
-    let history = super::ticks(2)
+    let history = ticks(2)
         + &format!(
             r#"{{"gap":{{"agent":"box","command":"tick","spool":"{spool}","first":1,"last":9,"runs":7,"time":"2026-01-01T01:00:00Z"}}}}"#
         )
@@ -247,7 +266,7 @@ fn an_exported_history_holds_the_gaps_and_orders_that_rules_see() {
 #[test]
 fn who_re_baselined_and_why_and_what_is_missing_stands_among_the_outputs() {
     let place = place();
-    place.write("ticks.jsonl", super::ticks(2));
+    place.write("ticks.jsonl", ticks(2));
     let data = ["--data-dir", "data"];
     place.tripline(&[&["outputs", "import", "ticks.jsonl"][..], &data].concat()).exits(0);
     let gap = r#"{"gap":{"agent":"box","command":"tick","spool":"6f1d9c4e-3b0a-4f52-8d7e-0a1b2c3d4e5f","first":1,"last":9,"runs":7,"time":"2026-01-01T01:00:00Z"}}"#;
