@@ -2,35 +2,34 @@
 
 use std::collections::BTreeSet;
 
+use super::RULES;
 use super::common::{Place, json_lines};
 use super::full_disk::{may_fail_a_disk, mounted, nothing_is_lost};
-use super::{RULES, RUN};
 
-/// A disk of its own in a file, which has what the file system was told to write through and no more: it writes nothing by
+/// A disk of its own in a file, for `$2`, which has what the file system was told to write through and no more: it writes nothing by
 /// itself as long as this takes (`commit`). A copy of the file is the disk as the power failure leaves it.
 const POWER_FAILS: &str = r#"
 truncate -s 96m image
 mkfs.ext4 -q -F image
-mkdir data
-mount -o loop,commit=300 image data
-trap 'umount data' EXIT
-"$@" 2> said & run=$!
-program=$1
-until test "$("$program" alerts --data-dir data --format json 2> /dev/null | wc -l)" -gt 3; do kill -0 $run; sleep 0.2; done
-"$program" outputs --data-dir data --format json > seen
+mkdir -p "$2"
+mount -o loop,commit=300 image "$2"
+trap 'umount "$2"' EXIT
+"$1" run --rules rules.xml --data-dir data 2> said & run=$!
+until test "$("$1" alerts --data-dir data --format json 2> /dev/null | wc -l)" -gt 3; do kill -0 $run; sleep 0.2; done
+"$1" outputs --data-dir data --format json > seen
 kill -STOP $run
 cp --sparse=always image cut-off
 kill -KILL $run
 wait $run || true
-umount data
+umount "$2"
 e2fsck -fp cut-off > checked || test $? = 1
-mount -o loop cut-off data
-"$program" outputs --data-dir data --format json > after
-"$program" run --rules rules.xml --data-dir data --for 2s
-"$program" process --until-caught-up --rules rules.xml --data-dir data
-"$program" state verify --data-dir data
-"$program" outputs --data-dir data --format json > history
-"$program" alerts --data-dir data --format json > alerts
+mount -o loop cut-off "$2"
+"$1" outputs --data-dir data --format json > after
+"$1" run --rules rules.xml --data-dir data --for 2s
+"$1" process --until-caught-up --rules rules.xml --data-dir data
+"$1" state verify --data-dir data
+"$1" outputs --data-dir data --format json > history
+"$1" alerts --data-dir data --format json > alerts
 "#;
 
 const SETTINGS: &str = r#"
@@ -46,21 +45,24 @@ every = "1s"
 command = "date +%s%N"
 "#;
 
-/// Log and spool alike: without their own sync of what they acknowledge, this loses all of it.
+/// All of the data on that disk, and the spool alone. Without the sync of what it acknowledges the one loses what was seen, the
+/// other its id and its numbers.
 #[test]
 fn what_was_seen_before_the_power_failed_is_there_afterwards() {
     if !may_fail_a_disk() {
         return;
     }
-    let place = Place::new();
-    place.write("tripline.toml", SETTINGS);
-    place.write("rules.xml", RULES);
-    mounted(POWER_FAILS, &place, &RUN).exits(0).says(&["all is well"]);
-    let (seen, after, history) = (place.read("seen"), place.read("after"), place.read("history"));
-    assert!(seen.lines().count() > 3 && after.starts_with(&seen), "seen:\n{seen}\nafterwards:\n{after}");
-    assert!(history.starts_with(&after));
-    nothing_is_lost(&place, &history, &place.read("alerts"));
-    let spool = |record: &serde_json::Value| record["run"].as_str().unwrap().split_once('/').unwrap().0.to_owned();
-    let spools: BTreeSet<String> = json_lines(&history).iter().map(spool).collect();
-    assert_eq!(spools.len(), 1, "the spool that numbers runs is the same: {spools:?}");
+    for on in ["data", "data/spool"] {
+        let place = Place::new();
+        place.write("tripline.toml", SETTINGS);
+        place.write("rules.xml", RULES);
+        mounted(POWER_FAILS, &place, &[on]).exits(0).says(&["all is well"]);
+        let (seen, after, history) = (place.read("seen"), place.read("after"), place.read("history"));
+        assert!(seen.lines().count() > 3 && after.starts_with(&seen), "{on}: seen:\n{seen}\nafterwards:\n{after}");
+        assert!(history.starts_with(&after), "{on}");
+        nothing_is_lost(&place, &history, &place.read("alerts"));
+        let spool = |record: &serde_json::Value| record["run"].as_str().unwrap().split_once('/').unwrap().0.to_owned();
+        let spools: BTreeSet<String> = json_lines(&history).iter().map(spool).collect();
+        assert_eq!(spools.len(), 1, "{on}: the spool that numbers runs is the same: {spools:?}");
+    }
 }
