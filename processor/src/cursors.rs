@@ -135,6 +135,8 @@ fn fold(cursor: &mut Cursor, spool: Uuid, sequence: u64, started: Option<Timesta
 
 #[cfg(test)]
 mod tests {
+    use tripline_schemas::event::Gap;
+
     use super::*;
 
     const A: Uuid = Uuid::from_u128(0xa);
@@ -159,6 +161,23 @@ mod tests {
             .map(|(spool, sequence)| fold(&mut cursor, spool, sequence, None).seen)
             .into();
         assert_eq!(seen, [false, true, true, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn what_is_stored_is_not_stored_again_before_it_changes() {
+        let mut fold = CursorFold::default();
+        let mut writes_after = |agent: &str, last: u64| {
+            let key = Key::new(agent, "df").unwrap();
+            let (runs, time) = (1, Timestamp::UNIX_EPOCH);
+            let gap = Event::Gap(Gap { key, address: None, spool: A, first: last, last, runs, time });
+            fold.see(&gap, time, |_| Ok(None)).unwrap();
+            let writes = fold.checkpoint(0, 1).len();
+            fold.checkpointed();
+            writes
+        };
+        // The position is always among them.
+        let writes = [("web", 1), ("db", 1), ("web", 1), ("web", 2)].map(|(agent, last)| writes_after(agent, last));
+        assert_eq!(writes, [2, 2, 1, 2]);
     }
 
     #[test]

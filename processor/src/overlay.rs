@@ -208,3 +208,56 @@ fn unreadable_shared(what: &str, err: BackendError) -> StateError {
 fn unreadable(key: &Key, err: BackendError) -> StateError {
     StateError::Read { key: key.clone(), source: Box::new(err) }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use tripline_schemas::state::{Baseline, Counted, RuleState, Scope, SeenKind};
+
+    use super::*;
+    use crate::memory::{Item, MemoryBackend, Trouble};
+
+    /// A change of each kind.
+    fn changes() -> Vec<StateChange> {
+        let (key, time) = (Key::new("web-1", "df").unwrap(), Timestamp::UNIX_EPOCH);
+        let digest = TextDigest::of(b"text");
+        let baseline = Baseline { digest, size: 4, truncated: false, gathered: false, run: None, time };
+        let rules = [(533, RuleState { baseline: Some(baseline), ..RuleState::default() })].into();
+        let event = RecordedEvent {
+            time,
+            rule: 533,
+            used: 0,
+            not_utf8: false,
+            cut_from: 0,
+            fields: BTreeMap::new(),
+            twins: Vec::new(),
+            text: "line".to_owned(),
+        };
+        let counted = HistoryKey { counted: Counted::Rule(533), scope: Scope::Partition };
+        vec![
+            StateChange::Text(key.clone(), digest, Some(b"text".to_vec())),
+            StateChange::KeyState(key, Some(Arc::new(KeyState { rules }))),
+            StateChange::History(counted, Arc::new(History::new(7, [event])), [7].into()),
+            StateChange::Seen(seen(), Seen { what: "user=bob".to_owned(), time, rule: 533 }),
+        ]
+    }
+
+    fn seen() -> SeenKey {
+        SeenKey { kind: SeenKind::FirstTime, scope: Scope::Partition, digest: TextDigest::of(b"bob") }
+    }
+
+    #[test]
+    fn a_change_is_seen_before_it_is_committed_and_written_once() {
+        let mut sink = |_| Ok(());
+        let nothing_stored = MemoryBackend::new(std::iter::empty::<Result<Item, Trouble>>(), &mut sink);
+        let mut overlay = Overlay::default();
+        let has_seen = |overlay: &Overlay| overlay.view(0, &nothing_stored).has_seen(&seen()).unwrap();
+        assert!(!has_seen(&overlay));
+        overlay.apply(changes());
+        assert!(has_seen(&overlay));
+        // The history's bounds are a write of their own.
+        assert_eq!((overlay.writes(0).len(), overlay.bytes() > 0), (5, true));
+        overlay.committed();
+        assert_eq!((overlay.writes(0), overlay.bytes()), (Vec::new(), 0));
+    }
+}

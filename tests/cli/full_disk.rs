@@ -54,7 +54,7 @@ fn within(outer: &[&str], place: &Place, arguments: &[&str]) -> Command {
 
 /// The runs in the log are numbered without a gap, and its alerts are those of a replay.
 #[track_caller]
-fn nothing_is_lost(place: &Place, history: &str, alerts: &str) {
+pub fn nothing_is_lost(place: &Place, history: &str, alerts: &str) {
     let numbers: BTreeSet<u64> = json_lines(history)
         .iter()
         .map(|record| record["run"].as_str().unwrap().split_once('/').unwrap().1.parse().unwrap())
@@ -117,7 +117,7 @@ wait $run
 "#;
 
 /// Runs a script that may mount file systems, which nobody else sees.
-fn mounted(script: &str, place: &Place, arguments: &[&str]) -> Ran {
+pub fn mounted(script: &str, place: &Place, arguments: &[&str]) -> Ran {
     place.run(within(&["unshare", "--mount", "sh", "-e", "-c", script, "sh"], place, arguments), b"")
 }
 
@@ -302,7 +302,7 @@ mount -o loop image "$2"
 "#;
 
 /// Whether a test may mount an ext4 in a file, and whether the kernel pretends an error of it when asked to.
-fn may_fail_a_disk() -> bool {
+pub fn may_fail_a_disk() -> bool {
     const TRY: &str =
         "truncate -s 8m $0 && mkfs.ext4 -q -F $0 && mkdir $0.on && mount -o loop $0 $0.on && umount $0.on";
     let place = Place::new();

@@ -10,6 +10,7 @@ mod full_disk;
 mod limits;
 mod other_users;
 mod packaging;
+mod power_failure;
 mod reading;
 mod reloading;
 mod replaying;

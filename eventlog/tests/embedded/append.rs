@@ -10,6 +10,7 @@ use tempfile::tempdir;
 use tripline_eventlog::{
     Bounds, LogError, Publisher as _, Reader as _,
     embedded::{EmbeddedLog, EmbeddedOptions},
+    topics::TopicSpec,
 };
 use tripline_schemas::{Headers, Record, partition::partition_for};
 
@@ -33,6 +34,17 @@ fn what_was_appended_is_read_back_byte_for_byte() {
     let read: Vec<Record> =
         read_all(&mut log.reader(OUTPUTS).unwrap()).into_iter().map(|stored| stored.record).collect();
     assert_eq!(read, records);
+}
+
+#[test]
+fn a_record_larger_than_one_read_takes_is_handed_out_alone() {
+    let dir = tempdir().unwrap();
+    let log = EmbeddedLog::open(dir.path(), EmbeddedOptions::default()).unwrap();
+    log.create_topics(&[TopicSpec { record_bytes_max: 8 << 20, ..topic(OUTPUTS, 1) }]).unwrap();
+    let records = [1, 5 << 20, 6 << 20, 1].map(|size| record("k", vec![7; size]));
+    log.append(OUTPUTS, &records).unwrap();
+    let read = read_all(&mut log.reader(OUTPUTS).unwrap());
+    assert!(read.into_iter().map(|stored| stored.record).eq(records));
 }
 
 #[test]

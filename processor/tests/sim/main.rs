@@ -270,6 +270,43 @@ fn a_stop_commits_what_was_judged() {
     assert!(disk.state.contains_key(&(0, StateKey::Cursors.to_bytes())));
 }
 
+/// Cursors that lack records before the position, stored as if they had them, would let runs through a second time.
+#[test]
+fn a_stop_while_cursors_are_folded_stores_none() {
+    let rules = ActiveRules::new(Arc::new(rules(RULES)));
+    let input = World::new(3, 200).partitions(1);
+    let (mut disk, steps) = (Disk::default(), Cell::new(0));
+    let killed = |step: u64| (step > 400).then_some(Fault::Kill);
+    let mut backend = SimBackend::new(&input, &mut disk, &killed, &steps, 1);
+    shard::run(&mut backend, &rules, &options(1, u64::MAX), &|| false, &mut ()).expect_err("it is killed");
+    assert!(disk.positions[&0] > offset_of(20), "{:?}", disk.positions);
+    assert!(!disk.state.contains_key(&(0, StateKey::Cursors.to_bytes())));
+
+    let (before, calls) = (disk.clone(), Cell::new(0));
+    let stop = || calls.replace(calls.get() + 1) > 8;
+    let mut backend = SimBackend::new(&input, &mut disk, &calm, &steps, 1);
+    let summary = shard::run(&mut backend, &rules, &options(1, u64::MAX), &stop, &mut ()).unwrap();
+    assert_eq!(summary, Summary::default());
+    assert_eq!(disk, before);
+}
+
+#[test]
+fn a_batch_ends_with_so_many_records_or_bytes() {
+    let rules = ActiveRules::new(Arc::new(rules(RULES)));
+    let input = World::new(3, 110).partitions(1);
+    let commits = |options: &Options| {
+        let (mut disk, steps) = (Disk::default(), Cell::new(0));
+        let mut backend = SimBackend::new(&input, &mut disk, &calm, &steps, 1);
+        shard::run(&mut backend, &rules, options, &|| false, &mut ()).unwrap().commits
+    };
+    let records = input[0].len() as u64;
+    assert!((110..120).contains(&records), "{records} records tell 10 from 11");
+    // The last one stores the cursors.
+    assert_eq!(commits(&options(10, u64::MAX)), records / 10 + 1);
+    let by_bytes = commits(&Options { batch_bytes: 1, ..options(1_000, u64::MAX) });
+    assert!(by_bytes > records / 4, "{by_bytes} commits of {records} records");
+}
+
 #[test]
 fn a_stop_ends_a_loop_that_can_not_recover() {
     let rules = Arc::new(rules(RULES));
