@@ -378,8 +378,7 @@ pub(super) fn plan(
 ) -> Histories {
     let mut histories = Histories::default();
     let counts = |draft: &Draft| draft.rule.memory.composite.as_ref().map(|composite| composite.counted_rule());
-    // A rule that is counted by its id is not counted with its group, as in OSSEC. By id: who counts it, where.
-    let mut by_itself: BTreeMap<u32, (u32, Span)> = BTreeMap::new();
+    let mut by_itself = CountedByItself::new();
     for draft in drafts.iter() {
         if let (Some(id), Some(composite)) = (counts(draft).flatten(), &draft.rule.memory.composite) {
             by_itself.entry(id).or_insert((draft.rule.id, composite.span));
@@ -395,30 +394,7 @@ pub(super) fn plan(
                 (Counted::Rule(*rule), source.into_iter().collect())
             }
             Counts::Group(group) => {
-                let end = if drafts[at].finds_later { drafts.len() } else { at };
-                let of_group =
-                    |other: &usize| *other != at && group.is_match(drafts[*other].rule.group_text.as_bytes());
-                let is_counted_apart = |other: &usize| drafts[*other].id.is_some_and(|id| by_itself.contains_key(&id));
-                let (apart, sources): (Vec<usize>, Vec<usize>) = (0..end).filter(of_group).partition(is_counted_apart);
-                let may_be_recorded = |source: &usize| is_recorded(&drafts[*source]) || drafts[*source].broken;
-                let lost: Vec<u32> = apart
-                    .iter()
-                    .filter(|lost| is_recorded(&drafts[**lost]))
-                    .map(|lost| drafts[*lost].rule.id)
-                    .collect();
-                if findings.looks_for_lints() && sources.iter().any(may_be_recorded) && !lost.is_empty() {
-                    findings.push(counted_apart(&drafts[at], composite.span, &lost, &by_itself));
-                }
-                if !sources.iter().any(may_be_recorded) && !drafts[at].parents_unknown {
-                    findings.push(
-                        Finding::new(&codes::COUNTS_NOTHING, "no rule before this one gives results to count")
-                            .at(composite.span, "the rule never holds")
-                            .rule(drafts[at].id)
-                            .note(
-                                "results of silent rules, and of rules that an `if_matched_sid` counts, do not count",
-                            ),
-                    );
-                }
+                let sources = of_group(drafts, at, (group, composite.span), &by_itself, findings);
                 (Counted::Group(id), sources)
             }
             Counts::Regex(_) => (Counted::Regex(id), Vec::new()),
@@ -440,8 +416,41 @@ pub(super) fn plan(
     histories
 }
 
+/// A rule that is counted by its id is not counted with its group, as in OSSEC. By id: who counts it, where.
+type CountedByItself = BTreeMap<u32, (u32, Span)>;
+
+/// The rules whose results count for a rule that counts a group.
+fn of_group(
+    drafts: &[Draft],
+    at: usize,
+    (group, span): (&OsMatch, Span),
+    by_itself: &CountedByItself,
+    findings: &mut Findings,
+) -> Vec<usize> {
+    let draft = &drafts[at];
+    let end = if draft.finds_later { drafts.len() } else { at };
+    let is_of_group = |other: &usize| *other != at && group.is_match(drafts[*other].rule.group_text.as_bytes());
+    let is_counted_apart = |other: &usize| drafts[*other].id.is_some_and(|id| by_itself.contains_key(&id));
+    let (apart, sources): (Vec<usize>, Vec<usize>) = (0..end).filter(is_of_group).partition(is_counted_apart);
+    let lost = apart.iter().map(|lost| &drafts[*lost]).filter(|lost| is_recorded(lost));
+    let lost: Vec<u32> = lost.map(|lost| lost.rule.id).collect();
+    let counts_some = sources.iter().any(|source| is_recorded(&drafts[*source]) || drafts[*source].broken);
+    if findings.looks_for_lints() && counts_some && !lost.is_empty() {
+        findings.push(counted_apart(draft, span, &lost, by_itself));
+    }
+    if !counts_some && !draft.parents_unknown {
+        findings.push(
+            Finding::new(&codes::COUNTS_NOTHING, "no rule before this one gives results to count")
+                .at(span, "the rule never holds")
+                .rule(draft.id)
+                .note("results of silent rules, and of rules that an `if_matched_sid` counts, do not count"),
+        );
+    }
+    sources
+}
+
 /// Of a rule that counts a group: some rules of the group are counted by their id elsewhere, and only there.
-fn counted_apart(draft: &Draft, span: Span, lost: &[u32], by_itself: &BTreeMap<u32, (u32, Span)>) -> Finding {
+fn counted_apart(draft: &Draft, span: Span, lost: &[u32], by_itself: &CountedByItself) -> Finding {
     const SHOWN_MAX: usize = 8;
     let ids = lost.iter().take(SHOWN_MAX).map(|id| match by_itself.get(id) {
         Some((by, _)) => format!("{id} (by {by})"),
