@@ -332,8 +332,8 @@ impl Kept {
         self.shows_a_change = true;
     }
 
-    /// The first line that went and the one that came for it, when the first would leave no room for the second: half of it
-    /// for each, from shortly before the place where they differ. An output may be one line, and its beginning is rarely
+    /// The first line that went and the one that came for it, when the first would leave too little room for the second: half
+    /// of it for each, from shortly before the place where they differ. An output may be one line, and its beginning is rarely
     /// what changed. Says whether it took them.
     fn begin_with_long_lines(&mut self, old: &[u8], new: &[u8]) -> bool {
         const BYTES_BEFORE: usize = 40;
@@ -343,6 +343,9 @@ impl Kept {
             return false;
         }
         let [old, new] = [old, new].map(String::from_utf8_lossy);
+        if old.len() + new.len() + 4 <= self.bytes_max - self.bytes {
+            return false;
+        }
         let alike = old.bytes().zip(new.bytes()).take_while(|(old, new)| old == new).count();
         // What is before it is the same in both.
         let start = old.floor_char_boundary(alike.saturating_sub(BYTES_BEFORE));

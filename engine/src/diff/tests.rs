@@ -124,6 +124,9 @@ fn lines_too_long_to_be_shown_are_shown_where_they_differ() {
     // The lists are beginnings, as ever.
     assert!(old.starts_with(&found.removed[0]) && new.starts_with(&found.added[0]));
     assert_eq!((found.full.removed_bytes, found.full.added_lines), (old.len() + 1, 2));
+    // Where there is room for both, they are shown whole, however it is shared among them.
+    let whole = diff(&old.as_bytes()[..250], b"b\nc", &limits);
+    assert_eq!((whole.unified, whole.cut), (format!("@@ -1 +1,2 @@\n-{}\n+b\n+c\n", &old[..250]), false));
     // A line that came for another is shown where it is, with room for what follows.
     let short = diff(b"a", b"b\nc", &limits);
     assert_eq!(short.unified, "@@ -1 +1,2 @@\n-a\n+b\n+c\n");
