@@ -162,6 +162,10 @@ impl<'a> Texts<'a> {
                             .help("save the file as UTF-8".to_owned()),
                     );
                 }
+                // It is dropped then: other bytes than text can be many.
+                if text.value.len() >= self.bytes_limit {
+                    break;
+                }
             }
         }
         let length = length.max(text.value.len());
@@ -241,5 +245,21 @@ impl<'a> Texts<'a> {
             ),
             (None, None) => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_take_no_more_room_than_a_text_may() {
+        let file = vec![0xff; 1 << 20];
+        let all = Span { file: 0, start: 0, end: file.len() as u32 };
+        let mut findings = Findings::default();
+        let text = Texts::new(&file).take_shown(&[all], all, "`info`", &mut findings);
+        assert!(text.dropped && text.parts.len() < TEXT_BYTES_LIMIT, "{}", text.parts.len());
+        let messages: Vec<_> = findings.into_sorted().into_iter().map(|finding| finding.message).collect();
+        assert_eq!(messages, ["`info` is not UTF-8", "`info` is 1048576 bytes long; it must have fewer than 2048"]);
     }
 }
