@@ -238,7 +238,7 @@ fn no_rules(files: &[SourceFile]) -> Finding {
 }
 
 /// The known word that is most like the given one, when one is near enough: in its letters, or with the same end behind a
-/// `_`.
+/// `_`. Of several the shortest, and none that denies the word.
 fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const NEAR_ENOUGH: f64 = 0.84;
     // Words of a user can have any length; no known one is long.
@@ -246,12 +246,15 @@ fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         return None;
     }
     let word = word.to_ascii_lowercase();
-    let rated = known.map(|known| {
+    let rated = known.filter_map(|known| {
         let rating = strsim::jaro_winkler(&word, known);
-        let is_its_end = known.strip_suffix(&*word).is_some_and(|before| before.ends_with('_'));
-        (if is_its_end { rating.max(NEAR_ENOUGH) } else { rating }, known)
+        match known.strip_suffix(&*word).filter(|before| before.ends_with('_')) {
+            Some(before) if before.starts_with("no") => None,
+            Some(_) => Some((rating.max(NEAR_ENOUGH), known)),
+            None => Some((rating, known)),
+        }
     });
-    let (rating, best) = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let (rating, best) = rated.max_by(|(a, one), (b, other)| a.total_cmp(b).then(other.len().cmp(&one.len())))?;
     (rating >= NEAR_ENOUGH).then_some(best)
 }
 

@@ -350,10 +350,14 @@ fn a_name_is_meant_that_is_alike_or_ends_alike() {
         ("Duration", "run_duration"),
         ("output_size", "run_output_size"),
         ("late", "run_late"),
+        ("source_ip", "same_source_ip"),
+        ("sid", "if_sid"),
     ] {
         assert_eq!(meant(word), Some(name), "{word}");
     }
     assert_eq!((meant(""), meant("code_exit"), meant("xyz")), (None, None, None));
+    // What says the opposite is not meant, however alike it is.
+    assert_eq!(suggest("email_alert", ["no_email_alert"].into_iter()), None);
 }
 
 #[test]
