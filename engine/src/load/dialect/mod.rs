@@ -48,26 +48,27 @@ pub(super) fn look_at(
                 .help("write what is meant, or remove the element".to_owned()),
         );
     }
-    for pair in elements.windows(2) {
-        let finding = run_together(name, [&pair[0].text, &pair[1].text]);
-        finding.into_iter().for_each(|finding| findings.push(finding.rule(rule)));
+    if let Some([one, next]) = elements.windows(2).find(|pair| run_together(&pair[0].text, &pair[1].text)) {
+        let times = if elements.len() == 2 { "twice".to_owned() } else { format!("{} times", elements.len()) };
+        let message = format!("`{name}` stands {times}, and asks for `{}`", shown(&text.value));
+        findings.push(
+            Finding::new(&codes::TEXTS_RUN_TOGETHER, message)
+                .at(next.text.span(), "follows the other with nothing between")
+                .related(one.text.span(), "the other")
+                .rule(rule),
+        );
     }
     look(name, dialect, text, rule, findings);
 }
 
-/// Two texts that are joined in the middle of an alternative. Who goes on in another element for want of room mostly does
-/// so at a space.
-fn run_together(name: &str, [one, next]: [&Text; 2]) -> Option<Finding> {
+/// Whether two texts are joined in the middle of an alternative. Who goes on in another element for want of room mostly
+/// does so at a space.
+fn run_together(one: &Text, next: &Text) -> bool {
     let parts = |character: char| character == '|' || character.is_whitespace();
-    let (last, first) = (one.value.chars().next_back()?, next.value.chars().next()?);
-    if parts(last) || parts(first) {
-        return None;
+    match (one.value.chars().next_back(), next.value.chars().next()) {
+        (Some(last), Some(first)) => !parts(last) && !parts(first),
+        _ => false,
     }
-    let message = format!("`{name}` stands twice, and asks for `{}`", shown(&format!("{}{}", one.value, next.value)));
-    let finding = Finding::new(&codes::TEXTS_RUN_TOGETHER, message)
-        .at(next.span(), "follows the other with nothing between")
-        .related(one.span(), "the other");
-    Some(finding)
 }
 
 /// Looks at the pattern of an element, or of an attribute, that has been compiled.
