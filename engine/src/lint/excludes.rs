@@ -23,10 +23,11 @@ pub(super) fn never_hold(tree: &Tree, findings: &mut Findings) {
     let parents = parents(tree);
     let prepared: Vec<Vec<Prepared<'_>>> =
         tree.rules.iter().map(|rule| rule.conditions.iter().filter_map(Prepared::of).collect()).collect();
-    // What they are meant to say is not known before they are mended.
+    // What these are meant to say is not known before they are mended.
     let said = findings.rules_with(codes::OTHER_DIALECT.code);
-    let is_known = |at: usize, rule: &Rule| is_own(rule) && !tree.is_broken(at) && !said.contains(&rule.id);
-    for (at, rule) in tree.rules.iter().enumerate().filter(|(at, rule)| is_known(*at, rule)) {
+    let is_known = |rule: &Rule| !said.contains(&rule.id);
+    let is_looked_at = |at: usize, rule: &Rule| is_own(rule) && !tree.is_broken(at) && is_known(rule);
+    for (at, rule) in tree.rules.iter().enumerate().filter(|(at, rule)| is_looked_at(*at, rule)) {
         let own = &prepared[at];
         let among = |(number, one)| {
             own[..number].iter().find(|before| exclude(before, one, false)).map(|before| (one, before, rule))
@@ -36,8 +37,9 @@ pub(super) fn never_hold(tree: &Tree, findings: &mut Findings) {
             above(tree, &parents, at).find_map(|above| {
                 let rule = &tree.rules[above];
                 gathered |= rule.check_diff.is_some();
-                let pairs = prepared[above].iter().flat_map(|it| own.iter().map(move |one| (one, it)));
-                pairs.into_iter().find(|(one, it)| exclude(it, one, gathered)).map(|(one, it)| (one, it, rule))
+                let of_it = prepared[above].iter().filter(|_| is_known(rule));
+                let mut pairs = of_it.flat_map(|it| own.iter().map(move |one| (one, it)));
+                pairs.find(|(one, it)| exclude(it, one, gathered)).map(|(one, it)| (one, it, rule))
             })
         };
         if let Some((one, other, of)) = own.iter().enumerate().find_map(among).or_else(above) {
