@@ -156,6 +156,21 @@ fn thousands_of_alike_siblings_are_compared_in_bounded_work() {
 }
 
 #[test]
+fn rules_below_each_other_with_many_beginnings_are_compared_in_bounded_work() {
+    let rules: String = (0..3000)
+        .map(|n| {
+            let (depth, id) = (n % 50, 100_000 + n);
+            let parent = if depth == 0 { 500 } else { id - 1 };
+            // What two of them have in common is the last that is compared.
+            let beginnings: String = (0..220).map(|text| format!("^a{depth:02}{text:03}|")).collect();
+            format!("<rule id=\"{id}\" level=\"3\"><if_sid>{parent}</if_sid><match>{beginnings}^b</match></rule>\n")
+        })
+        .collect();
+    let checked = checked(format!("<group name=\"local,\">{rules}</group>"));
+    assert!(checked.rules.is_some(), "{:#?}", &checked.findings[..checked.findings.len().min(5)]);
+}
+
+#[test]
 fn contradictions_are_findings() {
     for (text, code) in [
         (rule("<check_diff><columns keep=\"1\" drop=\"1\"/></check_diff>"), codes::BAD_STEP.code),

@@ -1,10 +1,15 @@
 //! Rules that never hold, since two of their conditions, or one and one of the rules above, exclude each other.
 
+use std::cell::Cell;
+
 use super::{is_own, parents};
 use crate::finding::{Finding, Findings, codes};
 use crate::load::{DEPTH_MAX, Tree};
 use crate::pattern::beginning;
 use crate::ruleset::{Condition, Rule, Test};
+
+/// Pairs of alternatives that are compared, at most: then long patterns below each other take no longer than others.
+const PAIRS_MAX: usize = 20_000_000;
 
 /// How the lines of outputs begin.
 const OUTPUT: &str = "ossec: output:";
@@ -26,7 +31,13 @@ pub(super) fn never_hold(tree: &Tree, findings: &mut Findings) {
     // What these are meant to say is not known before they are mended.
     let said = findings.rules_with(codes::OTHER_DIALECT.code);
     let is_known = |rule: &Rule| !said.contains(&rule.id);
-    let is_looked_at = |at: usize, rule: &Rule| is_own(rule) && !tree.is_broken(at) && is_known(rule);
+    let pairs = Cell::new(0);
+    let exclude = |one: &Prepared<'_>, other: &Prepared<'_>, gathered| {
+        pairs.set(pairs.get() + one.alternatives() * other.alternatives());
+        exclude(one, other, gathered)
+    };
+    let is_looked_at =
+        |at: usize, rule: &Rule| is_own(rule) && !tree.is_broken(at) && is_known(rule) && pairs.get() <= PAIRS_MAX;
     for (at, rule) in tree.rules.iter().enumerate().filter(|(at, rule)| is_looked_at(*at, rule)) {
         let own = &prepared[at];
         let among = |(number, one)| {
@@ -38,8 +49,8 @@ pub(super) fn never_hold(tree: &Tree, findings: &mut Findings) {
                 let rule = &tree.rules[above];
                 gathered |= rule.check_diff.is_some();
                 let of_it = prepared[above].iter().filter(|_| is_known(rule));
-                let mut pairs = of_it.flat_map(|it| own.iter().map(move |one| (one, it)));
-                pairs.find(|(one, it)| exclude(it, one, gathered)).map(|(one, it)| (one, it, rule))
+                let mut with_own = of_it.flat_map(|it| own.iter().map(move |one| (one, it)));
+                with_own.find(|(one, it)| exclude(it, one, gathered)).map(|(one, it)| (one, it, rule))
             })
         };
         if let Some((one, other, of)) = own.iter().enumerate().find_map(among).or_else(above) {
@@ -88,6 +99,10 @@ impl<'t> Prepared<'t> {
         let header = |text: &String| text.split_inclusive("':").next().unwrap_or_default().to_owned();
         let headers = beginnings.as_ref().map(|texts| texts.iter().map(header).collect());
         Some(Prepared { condition, beginnings, headers })
+    }
+
+    fn alternatives(&self) -> usize {
+        self.beginnings.as_ref().map_or(1, Vec::len)
     }
 }
 
