@@ -13,6 +13,7 @@ use crate::local;
 use crate::ossec::Ossec;
 use crate::print::{self, say};
 use crate::reload::{self, Reload};
+use crate::service;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -43,6 +44,7 @@ pub fn run(args: &Collect, settings: Settings) -> Outcome {
     let commands = reload::Commands::new(&settings, args.commands.as_deref(), args.ossec_conf.as_deref(), plan);
     let reload = reload.of(commands);
     let asked = tripline_collector::Stop::new();
+    service::started();
     let collect = || collector.run(publisher, &asked);
     let summary = stop.within(args.duration, || asked.ask(), || stop.beside(|| reload.watch(&stop), collect))?;
     say!(

@@ -221,21 +221,10 @@ fn unlike_headings(text: &str) -> String {
     if text.starts_with("--- ") { format!("\\{text}") } else { text }
 }
 
-/// A mistake in the last line imports nothing: all of the file is read before anything goes to the log. What can't be read a
-/// second time is kept in memory meanwhile.
+/// A mistake in the last line imports nothing: all of the file is read before anything goes to the log.
 fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     let topic = settings.topic_names().outputs;
-    let records: Box<dyn Iterator<Item = anyhow::Result<Record>>>;
-    let count = if file.is_file() && file != Path::new("-") {
-        let count = to_import(file)?.try_fold(0_u64, |count, record| record.map(|_| count + 1));
-        records = Box::new(to_import(file)?);
-        count.map_err(Failure::unusable)?
-    } else {
-        let all = to_import(file)?.collect::<anyhow::Result<Vec<Record>>>().map_err(Failure::unusable)?;
-        let count = all.len() as u64;
-        records = Box::new(all.into_iter().map(Ok));
-        count
-    };
+    let (count, records) = read_through(file)?;
     if count == 0 {
         say!("tripline: {} holds no outputs", print::path_or(file, "standard input"));
         return Ok(Exit::NothingSelected);
@@ -244,8 +233,21 @@ fn import(file: &Path, at: &Where, settings: &Settings) -> Outcome {
     for portion in portions(records) {
         publisher.publish(&topic, &portion?)?;
     }
-    say!("imported {} into `{topic}`", print::count(count, "output"));
+    say!("imported {} into `{topic}`", print::count(count as u64, "output"));
     Ok(Exit::Fine)
+}
+
+type Records = Box<dyn Iterator<Item = anyhow::Result<Record>>>;
+
+/// How many records a history file holds, and these. What can't be read a second time is kept in memory.
+fn read_through(file: &Path) -> Result<(usize, Records), Failure> {
+    if !file.is_file() || file == Path::new("-") {
+        let all = to_import(file)?.collect::<anyhow::Result<Vec<Record>>>().map_err(Failure::unusable)?;
+        return Ok((all.len(), Box::new(all.into_iter().map(Ok))));
+    }
+    let count = to_import(file)?.try_fold(0, |count, record| record.map(|_| count + 1)).map_err(Failure::unusable)?;
+    // The file may have grown by then.
+    Ok((count, Box::new(to_import(file)?.take(count))))
 }
 
 /// What a history file holds for the log.
@@ -284,6 +286,20 @@ fn portions(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_has_grown_by_since_it_was_read_through_is_not_imported() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("history.jsonl");
+        let line = r#"{"agent":"box","command":"tick","time":"2026-01-01T00:00:00Z","output":"1"}"#;
+        std::fs::write(&file, format!("{line}\n{line}\n")).unwrap();
+        let (count, records) = read_through(&file).unwrap_or_else(|_| panic!("it can be read"));
+        let mut grown = std::fs::File::options().append(true).open(&file).unwrap();
+        // As when somebody is about to write another one.
+        grown.write_all(&line.as_bytes()[..20]).unwrap();
+        let records = records.collect::<anyhow::Result<Vec<Record>>>().unwrap();
+        assert_eq!((count, records.len()), (2, 2));
+    }
 
     #[test]
     fn what_is_imported_goes_to_the_log_in_portions_of_bounded_size() {

@@ -18,6 +18,7 @@ use crate::owned;
 use crate::print::{self, say};
 use crate::reload::{self, Reload};
 use crate::rulefiles::{self, Sources};
+use crate::service;
 use crate::settings::Settings;
 use crate::signals::Stop;
 
@@ -62,6 +63,7 @@ fn judge(
     stop: &Stop,
     done: &dyn Fn() -> bool,
 ) -> Result<Summary, Failure> {
+    service::started();
     let work = || shard::run(backend, rules, options, &|| stop.is_set() || done(), &mut ());
     Ok(stop.within(duration, || {}, || stop.beside(|| reload.watch(stop), work))?)
 }

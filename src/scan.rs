@@ -64,7 +64,7 @@ pub fn scan(
                 Some(offset) if *offset < bounds.first => {
                     tracing::warn!(
                         "retention has dropped offsets {offset} to {} of partition {partition} unread",
-                        bounds.first
+                        bounds.first - 1
                     );
                     bounds.first
                 }
@@ -112,8 +112,10 @@ pub fn scan(
             }
             other => other?,
         };
-        if waits_for.take().is_some() {
+        // That nothing has come tells nothing: a client of Kafka waits for its broker by itself.
+        if waits_for.is_some() && (!records.is_empty() || answers(reader)) {
             say!("tripline: the log is there again");
+            waits_for = None;
         }
         for record in records {
             // Handing one over may take long.
@@ -132,6 +134,11 @@ pub fn scan(
         left.retain(|partition, end| reader.position(*partition).is_none_or(|position| position < *end));
     }
     Ok(())
+}
+
+/// Whether the log says of each partition what it holds.
+fn answers(reader: &mut dyn Reader) -> bool {
+    (0..reader.partitions()).all(|partition| reader.bounds(partition).is_ok())
 }
 
 #[cfg(test)]

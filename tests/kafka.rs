@@ -106,6 +106,31 @@ fn a_collector_takes_changed_commands_over_without_a_restart() {
     running.stop().exits(0);
 }
 
+/// While its broker is away the client waits by itself, and answers that nothing has come.
+#[test]
+fn a_follower_waits_while_the_broker_is_away_and_says_that_it_is_there_again_when_it_is() {
+    let (mut broker, place) = (tripline_testkafka::Broker::start(), Place::new());
+    place.write(
+        "tripline.toml",
+        format!("[kafka]\nenabled = true\nbootstrap = ['{}']\nreplication = 1\n", broker.bootstrap()),
+    );
+    place.tripline(&["topics", "create"]).exits(0);
+    let line = r#"{"agent":"box","command":"tick","time":"2026-01-01T00:00:00Z","output":"tick\n"}"#;
+    let import = || place.with_input(&["outputs", "import", "-"], line.as_bytes()).exits(0);
+    let told = |running: &common::Running| running.messages().matches("the log is there again").count();
+    import();
+    let mut follower = place.start(&["outputs", "--follow", "--format", "json"]);
+    follower.wait_until("an output", |follower| !follower.printed().is_empty());
+    broker.kill();
+    follower.wait_for("waiting for the log: ");
+    // Several tries go by.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(told(&follower), 0, "{}", follower.messages());
+    broker.restart();
+    follower.wait_until("the broker", |follower| told(follower) == 1);
+    follower.stop().exits(0);
+}
+
 /// Outputs come in portions while `tripline process` is killed; what consumers see that read committed records only is
 /// what one undisturbed replay gives.
 #[test]

@@ -136,6 +136,14 @@ fn a_service_manager_is_told_of_a_start_that_went_well_and_commands_are_not() {
     let printed = place.tripline(&printed).text();
     assert!(!printed.contains("NOTIFY_SOCKET"), "{printed}");
     assert_eq!(heard(), None, "once");
+    // A unit may be changed to have a part of its own.
+    let mut process = place.command(&["process", "--rules", "rules", "--data-dir", "data"]);
+    process.env("NOTIFY_SOCKET", place.path("manager"));
+    let mut running = Running::start(process);
+    let message = std::cell::OnceCell::new();
+    running.wait_until("a message", |_| heard().is_some_and(|heard| message.set(heard).is_ok()));
+    assert_eq!(message.get().unwrap(), "READY=1");
+    running.stop().exits(0);
 }
 
 /// What `init` says to do next can be done, as it stands.
