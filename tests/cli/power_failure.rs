@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::RULES;
 use super::common::{Place, json_lines};
 use super::full_disk::{may_fail_a_disk, mounted, nothing_is_lost};
+use super::{RULES, SETTINGS};
 
 /// A disk of its own in a file, for `$2`, which has what the file system was told to write through and no more: it writes nothing by
 /// itself as long as this takes (`commit`). A copy of the file is the disk as the power failure leaves it.
@@ -30,19 +30,6 @@ mount -o loop cut-off "$2"
 "$1" state verify --data-dir data
 "$1" outputs --data-dir data --format json > history
 "$1" alerts --data-dir data --format json > alerts
-"#;
-
-const SETTINGS: &str = r#"
-[agent]
-name = "box"
-
-[collector]
-splay = 0
-
-[[command]]
-name = "tick"
-every = "1s"
-command = "date +%s%N"
 "#;
 
 /// All of the data on that disk, and the spool alone. Without the sync of what it acknowledges the one loses what was seen, the
