@@ -53,6 +53,7 @@ fn timed_out(spec: impl Fn() -> CommandSpec, has_happened: impl Fn(&Outcome) -> 
             return outcome;
         }
         timeout *= 3;
+        assert!(timeout < Duration::from_secs(300), "it has not happened in {:?}", timeout / 3);
     }
 }
 
